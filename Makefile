@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# `make help` tells what there is. Everything that is built goes to $(BUILD).
+
+VERSION := 0.1.0
+
+PREFIX  ?= /usr
+BINDIR  ?= $(PREFIX)/sbin
+LIBDIR  ?= $(PREFIX)/lib/$(shell $(CC) -print-multiarch 2>/dev/null)
+UNITDIR ?= /lib/systemd/system
+MANDIR  ?= $(PREFIX)/share/man
+
+BUILD   ?= build
+CC      ?= gcc
+CLANG   ?= clang
+BPFTOOL ?= /usr/sbin/bpftool
+CFLAGS  ?= -O2 -g
+SANITIZE ?=
+
+PACKAGES_COMMON := libbpf
+PACKAGES_LOADER := $(PACKAGES_COMMON) libcyaml yaml-0.1 json-c libmnl openssl
+PACKAGES_SYNC   := $(PACKAGES_LOADER) libevent libevent_openssl libsystemd
+
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -Werror
+CPPFLAGS += -D_GNU_SOURCE -DLIMPET_VERSION='"$(VERSION)"' -Iinclude -Icommon -I$(BUILD)/bpf
+ALL_CFLAGS := -std=gnu11 $(WARNINGS) $(CFLAGS) $(SANITIZE) -fstack-protector-strong -fno-strict-aliasing -MMD -MP
+
+BPF_ARCH   := $(shell uname -m | sed 's/x86_64/x86/;s/aarch64/arm64/')
+BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(BPF_ARCH) -Iinclude -Ibpf \
+              -I/usr/include/$(shell $(CC) -print-multiarch) -Wall -Wextra -Wno-unused-parameter -Werror -MMD -MP
+
+BPF_SOURCES := $(wildcard bpf/*.bpf.c)
+BPF_OBJECTS := $(BPF_SOURCES:bpf/%.bpf.c=$(BUILD)/bpf/%.bpf.o)
+SKELETONS   := $(BPF_SOURCES:bpf/%.bpf.c=$(BUILD)/bpf/%.skel.h)
+
+objects = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)/*.c))
+COMMON := $(call objects,common)
+LOADER := $(call objects,loader)
+SYNC   := $(call objects,sync)
+LIB    := $(patsubst lib/%.c,$(BUILD)/lib/%.pic.o,$(wildcard lib/*.c))
+
+UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
+BPF_TESTS  := $(patsubst tests/bpf/%.c,$(BUILD)/tests/bpf/%,$(wildcard tests/bpf/test_*.c))
+HELPERS    := $(patsubst tests/net/%.c,$(BUILD)/tests/net/%,$(wildcard tests/net/*.c))
+EXAMPLES   := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
+
+SONAME := liblimpet.so.1
+
+all: $(BUILD)/limpet $(BUILD)/limpetd lib examples ## the programs, the library, the examples
+lib: $(BUILD)/lib/$(SONAME) $(BUILD)/lib/liblimpet.a $(BUILD)/lib/limpet.pc ## the library for applications
+examples: $(EXAMPLES)
+bpf: $(BPF_OBJECTS) ## the BPF programs
+
+$(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_CFLAGS) -c $< -o $@
+
+$(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o
+	$(BPFTOOL) gen skeleton $< name $*_bpf > $@.new && mv $@.new $@
+
+$(BUILD)/%.o: %.c | $(SKELETONS)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(CPPFLAGS) $(shell pkg-config --cflags $(PACKAGES_SYNC)) -c $< -o $@
+
+$(BUILD)/lib/%.pic.o: lib/%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -Iinclude -fPIC -fvisibility=hidden -c $< -o $@
+
+$(BUILD)/common.a: $(COMMON)
+	rm -f $@ && $(AR) rcs $@ $^
+
+# Everything of the agent but its main, for tests.
+$(BUILD)/sync.a: $(filter-out $(BUILD)/sync/main.o,$(SYNC))
+	rm -f $@ && $(AR) rcs $@ $^
+
+$(BUILD)/limpet: $(LOADER) $(BUILD)/common.a
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs $(PACKAGES_LOADER))
+
+$(BUILD)/limpetd: $(BUILD)/sync/main.o $(BUILD)/sync.a $(BUILD)/common.a
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs $(PACKAGES_SYNC))
+
+$(BUILD)/lib/$(SONAME): $(LIB) lib/limpet.map
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=lib/limpet.map -o $@ $(LIB)
+	ln -sf $(SONAME) $(@D)/liblimpet.so
+
+$(BUILD)/lib/liblimpet.a: $(LIB)
+	rm -f $@ && $(AR) rcs $@ $^
+
+$(BUILD)/lib/limpet.pc: lib/limpet.pc.in Makefile
+	@mkdir -p $(@D)
+	sed 's|@PREFIX@|$(PREFIX)|;s|@LIBDIR@|$(LIBDIR)|;s|@VERSION@|$(VERSION)|' $< > $@
+
+$(BUILD)/examples/%: examples/%.c $(BUILD)/lib/liblimpet.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -D_GNU_SOURCE -Iinclude -o $@ $< $(BUILD)/lib/liblimpet.a -pthread
+
+# Pure rules and wire: no root, no kernel.
+$(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/sync.a $(BUILD)/common.a | $(SKELETONS)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -Isync $(shell pkg-config --cflags $(PACKAGES_SYNC) cmocka) -o $@ $< \
+		$(BUILD)/sync.a $(BUILD)/common.a $(shell pkg-config --libs $(PACKAGES_SYNC) cmocka)
+
+$(BUILD)/tests/bpf/%: tests/bpf/%.c $(BUILD)/common.a | $(SKELETONS)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(CPPFLAGS) $(shell pkg-config --cflags libbpf cmocka) -o $@ $< \
+		$(BUILD)/common.a $(shell pkg-config --libs $(PACKAGES_LOADER) cmocka)
+
+$(BUILD)/tests/net/%: tests/net/%.c $(BUILD)/lib/liblimpet.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -D_GNU_SOURCE -Iinclude -o $@ $< $(BUILD)/lib/liblimpet.a -pthread
+
+unit-tests: $(UNIT_TESTS)
+bpf-tests: $(BPF_TESTS)
+net-helpers: $(HELPERS)
+tests: unit-tests bpf-tests net-helpers
+
+check-unit: unit-tests ## pure rules and wire; any user
+	@set -e; for t in $(UNIT_TESTS); do echo "== $$t"; $$t; done
+
+check-bpf: bpf-tests ## the XDP program, packet by packet; as root
+	@set -e; for t in $(BPF_TESTS); do echo "== $$t"; $$t; done
+
+check: ## every test, as root
+	scripts/test
+
+lint: ## the house's rules: format, layers, shell
+	scripts/lint
+
+format: ## clang-format over everything
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+compile_commands.json: ## for editors
+	bear -- $(MAKE) -B BUILD=$(BUILD)/bear all tests
+
+clean: ## remove what was built
+	rm -rf $(BUILD)
+
+help: ## this
+	@awk -F':.*## ' '/^[a-z_.-]+:.*## /{sub(/:.*/,"",$$1); printf "  %-24s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
+
+.PHONY: all lib examples bpf unit-tests bpf-tests net-helpers tests check-unit check-bpf check lint format clean help
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* router_maps.h - the router's maps; pinned under PIN_PATH/v1/router/. One table, one writer
+ * (include/layout.h). */
+#ifndef LIMPET_ROUTER_MAPS_H
+#define LIMPET_ROUTER_MAPS_H
+
+#include "node_maps.h"
+
+/* Written by `limpet load` and `reload`; read by XDP. The commit point of a change of services. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct service_key);
+	__type(value, __u32);
+	__uint(max_entries, MAX_SERVICES * 2);
+} service_index SEC(".maps");
+
+/* Written by `limpet load` and `reload`; read by XDP and limpetd. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct router_service);
+	__uint(max_entries, MAX_SERVICES);
+} services SEC(".maps");
+
+/* Written by `limpet load` and `reload`; read by limpetd and `limpet`. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct scope);
+	__uint(max_entries, MAX_SERVICES);
+} scopes SEC(".maps");
+
+/* Written by limpetd; read by XDP. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct service_state);
+	__uint(max_entries, MAX_SERVICES);
+} service_state SEC(".maps");
+
+struct ring {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct ring_element);
+	__uint(max_entries, RING_ELEMENTS);
+};
+
+/* One ring a service, and GUESS_RING; switched whole. Written by limpetd; read by XDP. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__type(key, __u32);
+	__uint(max_entries, MAX_SERVICES + 1);
+	__array(values, struct ring);
+} rings SEC(".maps");
+
+/* Written by limpetd; read by XDP. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct target);
+	__uint(max_entries, MAX_TARGETS);
+} targets SEC(".maps");
+
+/* Written by XDP only; may forget. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__type(key, struct connection_key);
+	__type(value, struct flow);
+	__uint(max_entries, 1);
+} flows SEC(".maps");
+
+/* Written by XDP only; may forget. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__type(key, struct connection_key);
+	__type(value, struct sighting);
+	__uint(max_entries, 16384);
+} sightings SEC(".maps");
+
+/* The CRHT. Written by limpetd on the targets' word; read by XDP. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct connection_key);
+	__type(value, struct router_connection);
+	__uint(max_entries, 1);
+} connections SEC(".maps");
+
+/* The CRHT. Written by limpetd on the targets' word; read by XDP. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct affinity_key);
+	__type(value, struct router_affinity);
+	__uint(max_entries, 1);
+} affinities SEC(".maps");
+
+/* Written by `limpet load`, `activate`, `deactivate`; read by XDP and limpetd. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct router_role);
+	__uint(max_entries, 1);
+} role SEC(".maps");
+
+/* Written by limpetd; read by XDP. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct sync_state);
+	__uint(max_entries, 1);
+} sync_state SEC(".maps");
+
+#endif

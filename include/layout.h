@@ -1,0 +1,562 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * layout.h - keys and values of every BPF map, their names and their sizes.
+ *
+ * The one header that BPF programs and user space share. It includes nothing of ours. Whoever
+ * changes the layout of anything in here raises LAYOUT_VERSION, which names the directory of the
+ * pins: a program and a map of different versions never meet.
+ *
+ * Conventions: an address is always 16 bytes, IPv4 as ::ffff:a.b.c.d (RFC 4291, 2.5.5.2). __be16
+ * and __be32 are in network byte order, all else in the host's. Times ending in _ns are
+ * CLOCK_MONOTONIC (bpf_ktime_get_ns) of this node and never leave it.
+ */
+#ifndef LIMPET_LAYOUT_H
+#define LIMPET_LAYOUT_H
+
+#include <linux/types.h>
+
+#define LAYOUT_VERSION	 1
+#define LAYOUT_DIRECTORY "v1" /* PIN_PATH/v1/{node,router,target,links} */
+
+#define NAME_SIZE 32 /* of a service, scope, node: at most 31 characters and a NUL */
+
+#define MAX_SERVICES  512 /* and of scopes */
+#define MAX_TARGETS   4096
+#define MAX_ROUTERS   16
+#define MAX_INSTANCES 4096
+#define MAX_LISTENERS 8192
+#define MAX_GROUPS    2048   /* reuseport groups: (bound address, port, family) */
+#define MAX_MEMBERS   256    /* listeners of one group */
+#define NO_NUMBER     0xffff /* of a service, a scope, a target: none */
+
+/* Maglev's table size: a prime, about 100 slots a target for 650 targets (Eisenbud et al., NSDI
+ * 2016, 5.3). */
+#define RING_SIZE     65537
+#define RING_LANES    4 /* targets in one ring element, which is 8 bytes */
+#define RING_ELEMENTS ((RING_SIZE + RING_LANES - 1) / RING_LANES)
+#define GUESS_RING    MAX_SERVICES /* number of the ring of targets that are not in sync (promise 4) \
+				    */
+
+/* How long things last in the data plane. */
+#define NOTED_NS (10ULL * 1000000000) /* a noted flow is believed without its target's report */
+#define SIGHTING_NS                                                                                \
+	(250ULL *                                                                                  \
+	 1000000) /* an unknown flow is dropped from its first sight: the report is on its way */
+#define SYN_HOLD_NS                                                                                \
+	(200ULL * 1000000) /* SYNs of services with affinity wait for the affinities at most */
+#define STEERED_NS                                                                                 \
+	(10ULL * 1000000000) /* a steered handshake delays an affinity's expiry at most */
+#define ISN_WINDOW                                                                                 \
+	(1U << 20) /* a handshake's packets are this close to its SYN's sequence number */
+
+/* ------------------------------------------------------------------------------------------------
+ * both roles */
+
+struct address {
+	__u8 byte[16];
+} __attribute__((aligned(4)));
+
+/* A service's address; port 0 and protocol 0 stand for "some service has this address" (ICMP,
+ * fragments). */
+struct service_key {
+	struct address address;
+	__be16 port;
+	__u8 protocol; /* IPPROTO_TCP */
+	__u8 zero;
+};
+
+/* A connection seen from either end: who, to which of our services. */
+struct connection_key {
+	struct address client;
+	__be16 client_port;
+	__u16 service; /* this node's number */
+};
+
+/* An affinity: a client under its prefix, in a scope. */
+struct affinity_key {
+	struct address client; /* bits beyond the prefix are zero */
+	__u16 scope;	       /* this node's number */
+	__u16 zero;
+};
+
+/* ------------------------------------------------------------------------------------------------
+ * node/ */
+
+/* node/settings: one element; written by `limpet load` and `limpet reload`. */
+struct settings {
+	__u64 hold_ns;		/* router.hold_time */
+	struct address source4; /* router.address: outer source towards IPv4 targets; zero: none */
+	struct address source6; /* outer source towards IPv6 targets */
+	struct address target;	/* target.address: outer destination of what is decapsulated here;
+				   zero: no target */
+	__u32 is_router;
+	__u32 is_target;
+};
+
+/*
+ * node/counters: per CPU, in the order of a packet's way. The name here, in lower case and without
+ * the prefix, is the name in `limpet status` and in /metrics. Each packet is counted once per
+ * stage.
+ */
+/* clang-format off */
+#define LIMPET_COUNTERS(X)                                                                      \
+	X(RX_PACKETS, "packets that the XDP program has seen")                                  \
+	/* target: decapsulation */                                                             \
+	X(DECAP_PACKETS, "packets of a router, unwrapped and passed to this node's services")   \
+	X(DECAP_NOT_ROUTER, "dropped: encapsulated for this node, but its source is not a router") \
+	X(DECAP_NO_SERVICE, "dropped: from a router, for an address and port that is no service here") \
+	X(DECAP_MALFORMED, "dropped: from a router, with an inner packet that cannot be read")  \
+	X(DECAP_PROBES, "path probes of routers, consumed")                                     \
+	/* router: what is it */                                                                \
+	X(PASS_NO_SERVICE, "passed: for no service of this router")                             \
+	X(PASS_ICMP, "passed: ICMP for a service's address that belongs to no flow (echo)")     \
+	X(DROP_MALFORMED, "dropped: for a service, with headers that cannot be read")           \
+	X(DROP_FRAGMENT, "dropped: a fragment for a service's address")                         \
+	X(SERVICE_PACKETS, "packets for a service")                                             \
+	/* router: where does it go */                                                          \
+	X(FLOW_NOTED, "to the target that this router has seen the handshake go to")            \
+	X(FLOW_HALF_OPEN, "to the target that this router has sent the SYN to")                 \
+	X(FLOW_CONNECTION, "to the target that has reported the connection")                    \
+	X(FLOW_EXPIRED, "noted flows no longer believed: their target has not reported them")   \
+	X(NEW_AFFINITY, "SYNs to the target that holds the client's affinity")                  \
+	X(NEW_DISTRIBUTED, "SYNs distributed over the weights")                                 \
+	X(AFFINITY_UNUSABLE, "SYNs distributed although an affinity exists: its target takes no connections") \
+	X(HELD_UNKNOWN, "dropped: unknown flow while targets are missing; TCP sends it again")  \
+	X(HELD_SIGHTING, "dropped: unknown flow, first seen less than 250 ms ago")              \
+	X(HELD_SYN, "dropped: SYN while the affinities are not here yet, at most 200 ms")       \
+	X(GUESS_UNSYNCED, "unknown flows guessed among the targets that have not sent their table") \
+	X(GUESS_AFFINITY, "unknown flows sent to the client's affinity's target")               \
+	X(GUESS_DISTRIBUTED, "unknown flows distributed over the weights")                      \
+	X(REFUSED_NO_INSTANCE, "SYNs answered with a RST: no instance of the service anywhere") \
+	X(DROP_NO_TARGET, "dropped: no target could take it, or the ring is not there yet")     \
+	X(ICMP_RELAYED, "ICMP errors sent to the target of the flow that they speak of")        \
+	X(FLOW_FULL, "flows that could not be noted")                                           \
+	/* router: out */                                                                       \
+	X(DROP_NO_NEXT_HOP, "dropped: the target's next hop is not resolved")                   \
+	X(DROP_ENCAPSULATION, "dropped: no room for the outer header")                          \
+	X(FORWARDED_PACKETS, "packets sent towards a target")                                   \
+	X(FORWARDED_LOCAL, "packets for this node's own target, passed")                        \
+	/* target: selector */                                                                  \
+	X(SELECT_AFFINITY, "new connections given to the instance that holds the client's affinity") \
+	X(SELECT_LEAST, "new connections given to the ready instance with the fewest")          \
+	X(SELECT_MIGRATED, "connections of a closing listener given to another instance")       \
+	X(SELECT_AFFINITY_GONE, "new connections whose affinity's instance has no listener to give") \
+	X(SELECT_NONE, "new connections dropped: no ready instance here")                       \
+	X(SELECT_FOREIGN, "new connections for no service, left to the kernel")                 \
+	/* target: tracker */                                                                   \
+	X(TRACK_OPENED, "connections of services established")                                  \
+	X(TRACK_CLOSED, "connections of services ended")                                        \
+	X(TRACK_FULL, "connections not entered: the table is full")                             \
+	X(TRACK_RETRY, "counts that could not be changed at once; a rescan puts them right")    \
+	X(EVENT_LOST, "events that did not fit into the ring; a rescan follows")                \
+	/* target: request */                                                                   \
+	X(AFFINITY_REQUESTED, "affinities made on request")                                     \
+	X(AFFINITY_TIMED, "affinities made by a first connection")                              \
+	X(AFFINITY_REFUSED, "requests refused")                                                 \
+	X(AFFINITY_FULL, "affinities not made: table full or quota reached")                    \
+	X(AFFINITY_ENDED, "affinities ended in the kernel")
+/* clang-format on */
+
+enum counter {
+#define LIMPET_COUNTER_ENUM(name, text) COUNT_##name,
+	LIMPET_COUNTERS(LIMPET_COUNTER_ENUM)
+#undef LIMPET_COUNTER_ENUM
+		COUNTERS
+};
+
+/* node/routers: encapsulated packets are accepted from these. key: struct address; written by
+ * limpetd. */
+struct router {
+	char name[NAME_SIZE];
+};
+
+/* node/served: services that this target serves. key: struct service_key; written by limpetd. */
+struct served {
+	__u16 service; /* index into target/services; NO_NUMBER for an address-only key */
+	__u16 zero;
+};
+
+/* node/probes: the last path probes that have arrived. key: struct address (router); written by
+ * XDP. */
+struct probe {
+	__u64 small_sequence; /* of small probes */
+	__u64 full_sequence;  /* of probes as large as the path's MTU */
+};
+
+/* ------------------------------------------------------------------------------------------------
+ * router/ */
+
+enum affinity_mode { AFFINITY_NONE, AFFINITY_BY_REQUEST, AFFINITY_BY_TIME };
+
+/* router/services: by number; written by `limpet load` and `limpet reload`. router/service_index:
+ * key -> number. */
+struct router_service {
+	char name[NAME_SIZE]; /* empty: number not in use */
+	struct service_key key;
+	__u16 scope;
+	__u8 affinity;	    /* enum affinity_mode */
+	__u8 client_prefix; /* of 128: an IPv4 prefix of /24 is 120 here */
+	__u8 serving;	    /* 0: being set up or removed: SYNs are dropped, known flows go on */
+	__u8 distribution;  /* enum distribution; for limpetd */
+	__u8 takeover;	    /* claims may displace another target's */
+	__u8 zero;
+	__u32 affinity_idle_ms;
+	__u32 affinity_max_life_ms; /* 0: none */
+};
+
+enum distribution { DISTRIBUTE_MAGLEV, DISTRIBUTE_LEASTCONN, DISTRIBUTE_HOTSTANDBY };
+
+/* router/scopes and target/scopes: by number, the name. */
+struct scope {
+	char name[NAME_SIZE];
+};
+
+/*
+ * router/service_state: by service number; written by limpetd.
+ * instances 0 while the router is in sync: SYNs are answered with a RST.
+ */
+struct service_state {
+	__u32 ready_instances; /* over all usable targets */
+	__u32 generation;      /* of the ring: counts up at each switch */
+};
+
+/* router/rings: array of maps; the inner maps have RING_ELEMENTS of these. NO_NUMBER: no target. */
+struct ring_element {
+	__u16 target[RING_LANES];
+};
+
+enum target_flag {
+	TARGET_USABLE = 1 << 0,	 /* takes new connections: up, path whole; draining ones too
+				    (affinity clients) */
+	TARGET_IN_SYNC = 1 << 1, /* has handed over its whole table in the present session */
+	TARGET_DEAD = 1 << 2,	 /* given up: its flows and affinities are void */
+	TARGET_LOCAL = 1 << 3,	 /* this node itself: passed, not encapsulated */
+	TARGET_IPV6 = 1 << 4,	 /* its address is IPv6 */
+	TARGET_RESOLVED = 1 << 5 /* ifindex and the Ethernet addresses are valid */
+};
+
+/* router/targets: by number; written by limpetd. */
+struct target {
+	struct address address;
+	__u32 ifindex; /* out interface; the same as the packet's: sent back on it */
+	__u8 mac[6];   /* next hop's */
+	__u8 source_mac[6];
+	__be16 vlan;	      /* 802.1Q tag to put on, 0: none */
+	__u16 flags;	      /* enum target_flag */
+	__u32 mtu;	      /* of the route, bytes of IP */
+	char name[NAME_SIZE]; /* empty: number not in use */
+};
+
+/*
+ * router/flows: the handshakes that this router has forwarded and its target has not reported. key:
+ * struct connection_key; written by XDP only; may forget.
+ */
+enum flow_state { FLOW_STATE_HALF_OPEN, FLOW_STATE_NOTED };
+
+struct flow {
+	__u64 since_ns; /* of this state */
+	__u32 isn;	/* sequence number of the SYN, host order */
+	__u16 target;
+	__u8 state; /* enum flow_state */
+	__u8 zero;
+};
+
+/* router/sightings: unknown flows and when they were first seen. key: struct connection_key;
+ * written by XDP. */
+struct sighting {
+	__u64 first_ns;
+};
+
+/* router/connections: the CRHT. key: struct connection_key; written by limpetd on the targets'
+ * word. */
+enum connection_state { CONNECTION_OPEN, CONNECTION_LINGERS };
+
+struct router_connection {
+	__u16 target;
+	__u8 state; /* enum connection_state; one that lingers is ended by a SYN */
+	__u8 zero;
+};
+
+/* router/affinities: the CRHT. key: struct affinity_key; written by limpetd on the targets' word.
+ */
+struct router_affinity {
+	__u64 clock; /* the published term, for display; 0: granted, not yet published */
+	__u16 target;
+	__u16 zero[3];
+};
+
+/* router/role: one element; written by `limpet load` (standby), `limpet activate` and `limpet
+ * deactivate`. */
+enum role { ROLE_STANDBY, ROLE_ACTIVE };
+
+struct router_role {
+	__u64 since_ns;
+	__u32 epoch; /* counts up at each activation */
+	__u32 role;  /* enum role */
+};
+
+/* router/sync_state: one element; written by limpetd; counts only while `epoch` is the role's. */
+struct sync_state {
+	__u32 epoch;
+	__u32 in_sync; /* every target of the roster is in sync, and there is at least one */
+	__u32 affinities_in_sync; /* every target of the roster that is not down has sent its
+				     affinities */
+	__u32 missing;		  /* targets of the roster that are not in sync */
+};
+
+/* ------------------------------------------------------------------------------------------------
+ * target/ */
+
+/* target/services: by number; written by limpetd as the routers say. */
+struct target_service {
+	char name[NAME_SIZE]; /* empty: number not in use */
+	struct service_key key;
+	__u16 scope;
+	__u8 affinity;	    /* enum affinity_mode */
+	__u8 client_prefix; /* of 128 */
+	__u64 idle_ns;
+	__u64 max_life_ns; /* 0: none */
+	__u32 takeover;	   /* limpet_affinity_options' take-over flag is honoured */
+	__u32 zero;
+};
+
+/* target/groups: a reuseport group, as its listeners are bound. written by limpetd. */
+struct group_key {
+	struct address bound; /* zero: wildcard */
+	__be16 port;
+	__u8 family; /* AF_INET or AF_INET6: the group's, not the packet's */
+	__u8 zero;
+};
+
+struct member {
+	__u32 listener; /* slot in target/listeners, a REUSEPORT_SOCKARRAY */
+	__u32 instance; /* slot in target/instances */
+};
+
+struct group {
+	__u32 members;
+	__u32 zero;
+	struct member member[MAX_MEMBERS];
+};
+
+/* target/instances: by slot; written by limpetd. A slot is used again only when nothing refers to
+ * it. */
+enum instance_state { INSTANCE_FREE, INSTANCE_READY, INSTANCE_DRAINING, INSTANCE_ENDED };
+
+struct instance {
+	__u64 id;	      /* unique on this target for ever */
+	__u32 pid;	      /* tgid of the process that listens */
+	__u32 state;	      /* enum instance_state */
+	__u32 max_affinities; /* quota; 0: none */
+	__u16 listeners;
+	__u16 service; /* the first one, for display; NO_NUMBER: several */
+};
+
+/* target/instance_load: by slot; written by the kernel's programs. */
+struct instance_load {
+	__u32 connections; /* established, accepted or not */
+	__u32 affinities;
+	__u64 asker; /* incarnation of the process that asks over this instance's listeners; 0: none
+			yet */
+	__u32 shared; /* a second living process has asked: the instance cannot be steered to */
+	__u32 zero;
+};
+
+/* target/socket_notes: storage of a listener, cloned into the connections that it accepts. */
+struct socket_note {
+	__u64 cookie; /* of the socket that this note was written for: a connection's note names the
+			 connection */
+	__u32 instance; /* slot + 1; 0: not adopted */
+	__u32 zero;
+};
+
+/* target/connections: the CRHT. key: struct connection_key; written by tracker and selector. */
+struct target_connection {
+	__u64 cookie;
+	__u64 established_ns;
+	__u32 instance; /* slot; NO_INSTANCE: of a listener that is not adopted */
+	__u32 zero;
+};
+
+#define NO_INSTANCE 0xffffffffU
+
+/* target/sockets: key: a socket's cookie; which connection entry is its. written by the tracker. */
+struct socket_connection {
+	struct connection_key key;
+};
+
+/* target/clients: established connections of a client to an instance, in a scope. written by the
+ * tracker. */
+struct client_key {
+	struct affinity_key client;
+	__u32 instance;
+};
+
+/*
+ * One word, changed by compare-and-swap only: a hash element may be used again for another key
+ * while a program still holds a pointer to it, and the incarnation, unique for each element made,
+ * shows that.
+ */
+struct client_count {
+	__u64 word; /* incarnation << 32 | connections; connections = CLIENT_DEAD: being deleted */
+};
+
+#define CLIENT_DEAD 0xffffffffU
+
+/*
+ * target/affinities: the CRHT. key: struct affinity_key; written by the kernel's programs only.
+ *
+ * `word` decides: id << 8 | enum affinity_phase, changed by compare-and-swap only. Whoever moves it
+ * to BUSY owns the other fields until it moves it on; they are believed only when `word` is LIVE
+ * with the same id before and after reading. Only the agent's reaper (op AGENT_REAP) deletes, by
+ * way of REAPED, so that no entry vanishes under a request that revives it. Ids are unique on this
+ * target and count up.
+ */
+enum affinity_phase { PHASE_BUSY, PHASE_LIVE, PHASE_ENDED, PHASE_REAPED };
+
+enum affinity_end {
+	END_NONE,
+	END_RELEASED, /* by the instance */
+	END_OPERATOR, /* limpet affinity release, --end-affinities */
+	END_EXPIRED,
+	END_INSTANCE, /* its listeners are closed */
+	END_PROCESS,  /* the asking process has exited */
+	END_REFUSED,  /* a router: another target holds the client */
+	END_FULL,     /* a router: no room */
+	END_LOST,     /* a higher term was published */
+	END_SHARED,   /* several processes accept on the listener */
+	END_SERVICE   /* the service is no longer served here */
+};
+
+#define AFFINITY_FLAG_TAKEOVER 1u /* asks to displace another target's */
+#define AFFINITY_FLAG_TIMED    2u /* made by a first connection, not by a request */
+
+struct target_affinity {
+	__u64 word;
+	__u64 process; /* incarnation in target/processes of the asking process; 0: timed */
+	__u64 created_ns;
+	__u64 idle_since_ns; /* written before each close of the client's: expiry counts from here
+				while count is 0 */
+	__u64 steered_ns;    /* the last handshake that it steered */
+	__u64 idle_ns;
+	__u64 max_life_ns; /* 0: none */
+	__u32 instance;	   /* slot */
+	__u32 pid;	   /* of the asking process */
+	__u16 service;	   /* over which it was asked */
+	__u8 end;	   /* enum affinity_end */
+	__u8 flags;
+	__u32 zero;
+};
+
+/* target/grants: what the routers have said of an affinity. key: struct affinity_key; written by
+ * limpetd. */
+struct grant {
+	__u64 id;	  /* of the affinity that this speaks of; else it is void */
+	__u64 clock;	  /* the published term */
+	__u64 router;	  /* the term's router */
+	__u32 everywhere; /* published: in force everywhere */
+	__u32 zero;
+};
+
+/* target/processes: processes that have asked, while they live. key: __u32 tgid; written by request
+ * and tracker. */
+struct process {
+	__u64 incarnation;
+};
+
+/* target/identity: one element; counters that never go back; changed by atomic add only. */
+struct identity {
+	__u64 affinity;	   /* last id given */
+	__u64 incarnation; /* last given, of client counts and processes */
+};
+
+/* target/events: ring buffer. An event names a key; the reader looks up what holds now. */
+enum event_type {
+	EVENT_CONNECTION = 1, /* key.connection has come or gone; `how` tells how it ended */
+	EVENT_AFFINITY,	      /* key.affinity has come, changed or ended */
+	EVENT_LISTEN,	      /* a socket listens: cookie, pid */
+	EVENT_LISTEN_END,     /* a listening socket has closed: cookie */
+	EVENT_PROCESS_END,    /* a process of target/processes has exited: pid */
+	EVENT_SHARED	      /* several processes ask over one instance: number = slot */
+};
+
+enum connection_end { CONNECTION_END_CLOSED, CONNECTION_END_RESET };
+
+struct event {
+	__u32 type; /* enum event_type */
+	__u32 pid;
+	__u64 cookie;
+	union {
+		struct connection_key connection;
+		struct affinity_key affinity;
+	} key;
+	__u16 number;
+	__u8 how; /* enum connection_end */
+	__u8 zero;
+};
+
+/*
+ * The `agent` program (BPF_PROG_TYPE_SYSCALL), run by limpetd with this as its context: what the
+ * agent may do to the tables that the kernel writes. One operation a run. result: 0 or a negative
+ * errno.
+ */
+enum agent_op {
+	AGENT_END_AFFINITY, /* end affinity `affinity` if its id is still `id`, for reason `end` */
+	AGENT_REAP, /* delete it if it has ended or expired (then END_EXPIRED); -ENOENT, -EBUSY */
+	AGENT_REPAIR_OPEN, /* enter the connection of a socket that the tracker has missed */
+	AGENT_REPAIR_CLOSE /* remove `connection` if its cookie is `id`: its socket is gone */
+};
+
+struct agent_call {
+	__u32 op;
+	__s32 result;
+	struct affinity_key affinity;
+	struct connection_key connection;
+	__u64 id;	/* an affinity's, or a socket's cookie */
+	__u32 end;	/* enum affinity_end */
+	__u32 instance; /* for AGENT_REPAIR_OPEN */
+};
+
+/* ------------------------------------------------------------------------------------------------
+ * sizes */
+
+#define LAYOUT_SIZE(type, size)                                                                    \
+	_Static_assert(sizeof(struct type) == (size), "layout of struct " #type)
+
+LAYOUT_SIZE(address, 16);
+LAYOUT_SIZE(service_key, 20);
+LAYOUT_SIZE(connection_key, 20);
+LAYOUT_SIZE(affinity_key, 20);
+LAYOUT_SIZE(settings, 64);
+LAYOUT_SIZE(router, 32);
+LAYOUT_SIZE(served, 4);
+LAYOUT_SIZE(probe, 16);
+LAYOUT_SIZE(router_service, 68);
+LAYOUT_SIZE(scope, 32);
+LAYOUT_SIZE(service_state, 8);
+LAYOUT_SIZE(ring_element, 8);
+LAYOUT_SIZE(target, 72);
+LAYOUT_SIZE(flow, 16);
+LAYOUT_SIZE(sighting, 8);
+LAYOUT_SIZE(router_connection, 4);
+LAYOUT_SIZE(router_affinity, 16);
+LAYOUT_SIZE(router_role, 16);
+LAYOUT_SIZE(sync_state, 16);
+LAYOUT_SIZE(target_service, 80);
+LAYOUT_SIZE(group_key, 20);
+LAYOUT_SIZE(group, 8 + 8 * MAX_MEMBERS);
+LAYOUT_SIZE(instance, 24);
+LAYOUT_SIZE(instance_load, 24);
+LAYOUT_SIZE(socket_note, 16);
+LAYOUT_SIZE(target_connection, 24);
+LAYOUT_SIZE(socket_connection, 20);
+LAYOUT_SIZE(client_key, 24);
+LAYOUT_SIZE(client_count, 8);
+LAYOUT_SIZE(target_affinity, 72);
+LAYOUT_SIZE(grant, 32);
+LAYOUT_SIZE(process, 8);
+LAYOUT_SIZE(identity, 16);
+LAYOUT_SIZE(event, 40);
+LAYOUT_SIZE(agent_call, 64);
+
+#endif

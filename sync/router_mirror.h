@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * router_mirror.h - what a router knows: replicas of its targets' tables, the roster, the claims;
+ * and every rule for changing the CRHT (docs/PROTOCOL.md). Pure: no I/O, no clock of its own, no
+ * daemon; effects go through `ops`. Times are milliseconds of CLOCK_MONOTONIC, passed in by the
+ * caller.
+ *
+ * A target is known by its number, which is bound to its name (router/targets) and stable.
+ */
+#ifndef LIMPET_ROUTER_MIRROR_H
+#define LIMPET_ROUTER_MIRROR_H
+
+#include "wire.h"
+
+struct router_mirror;
+
+/* up: session open and in sync; syncing: session open; unattended: its agent has said it stops;
+ * down: session lost without a word; dead: down for longer than dead_time. `draining` of an up
+ * target is a member of its own. */
+enum target_state { TARGET_SYNCING, TARGET_UP, TARGET_UNATTENDED, TARGET_DOWN, TARGET_GONE };
+
+struct router_mirror_ops {
+	/* The pinned CRHT; value NULL: delete. 0 or -errno (-ENOSPC: full; the mirror counts it and
+	 * goes on). */
+	int (*connection)(void *context, const struct connection_key *key,
+			  const struct router_connection *value);
+	int (*affinity)(void *context, const struct affinity_key *key,
+			const struct router_affinity *value);
+	/* Queue a message to a target's present session. */
+	void (*send)(void *context, uint16_t target, const struct message *message);
+	/* State, sync, weight, readiness or drain of a target has changed: flags and rings are to
+	 * be computed anew. */
+	void (*target_changed)(void *context, uint16_t target);
+	/* End the target's session with this reason (GOODBYE). */
+	void (*end_session)(void *context, uint16_t target, enum goodbye_reason reason,
+			    const char *text);
+	/* The roster has changed: write it to disk. */
+	void (*roster_changed)(void *context);
+};
+
+struct router_mirror_settings {
+	uint64_t node_id;	/* of this router: the second half of its terms */
+	uint64_t dead_after_ms; /* router.dead_time */
+	uint32_t max_connections, max_affinities;
+	bool sync_on_failure; /* standby_sync: ask for the table at activation only */
+};
+
+/* What the mirror knows of one target. Valid until the next call. */
+struct mirror_target {
+	char name[NAME_SIZE]; /* empty: no such target */
+	uint64_t node_id;
+	struct address address;
+	enum target_state state;
+	bool in_roster, in_sync, affinities_in_sync, draining;
+	uint32_t weight;
+	uint64_t connections, affinities;		    /* of its replica */
+	uint64_t reported_connections, reported_affinities; /* its last digest's counts */
+	bool digest_equal;
+	uint64_t last_heard_ms;
+	uint64_t probe_small, probe_full; /* echoed by its heartbeat */
+};
+
+struct router_mirror *router_mirror_new(const struct router_mirror_ops *ops, void *context,
+					const struct router_mirror_settings *settings);
+void router_mirror_free(struct router_mirror *mirror);
+
+/* The services that are forwarded, by number (empty name: not in use), and scopes' names. Entries
+ * of services and scopes that are gone are removed; every session is sent the new list. */
+void router_mirror_configure(struct router_mirror *mirror,
+			     const struct router_service services[MAX_SERVICES],
+			     const struct scope scopes[MAX_SERVICES]);
+
+/* After a restart: what is pinned and on disk, before any session. */
+int router_mirror_restore_target(struct router_mirror *mirror, uint16_t number, const char *name,
+				 uint64_t node_id, const struct address *address, bool in_roster);
+int router_mirror_restore_connection(struct router_mirror *mirror, const struct connection_key *key,
+				     const struct router_connection *value);
+int router_mirror_restore_affinity(struct router_mirror *mirror, const struct affinity_key *key,
+				   const struct router_affinity *value);
+
+/* A target with a verified certificate has said HELLO: its number, or -EEXIST (name in use by
+ * another node that lives: GOODBYE_DUPLICATE), -ENOSPC (no number left). An older session of it
+ * ends first, its unread bytes are void. The mirror answers with HELLO's followers: ROLE, the
+ * services, SYNC, BARRIER. */
+int router_mirror_session(struct router_mirror *mirror, const struct message_hello *hello,
+			  uint64_t now_ms);
+/* The target's session is gone: without a word (down), or after GOODBYE (`reason`; 0: none). */
+void router_mirror_session_lost(struct router_mirror *mirror, uint16_t target,
+				enum goodbye_reason reason, uint64_t now_ms);
+/* A message of the target's present session: 0 or -EPROTO (end the session with GOODBYE_MALFORMED).
+ */
+int router_mirror_receive(struct router_mirror *mirror, uint16_t target,
+			  const struct message *message, uint64_t now_ms);
+
+void router_mirror_role(struct router_mirror *mirror, enum role role, uint32_t epoch,
+			uint64_t now_ms);
+/* `limpet forget`: -ENOENT; -EBUSY while its session is open. Its entries go. */
+int router_mirror_forget(struct router_mirror *mirror, const char *name, uint64_t now_ms);
+/* Once a tick (100 ms): lingering connections end, targets become dead, claims are answered. */
+void router_mirror_tick(struct router_mirror *mirror, uint64_t now_ms);
+
+const struct mirror_target *router_mirror_target(const struct router_mirror *mirror,
+						 uint16_t number);
+int router_mirror_find(const struct router_mirror *mirror,
+		       const char *name); /* number or -ENOENT */
+/* Instances and connections that a usable target has reported for a service. */
+const struct message_ready *router_mirror_ready(const struct router_mirror *mirror, uint16_t target,
+						uint16_t service);
+
+/* For sync_state: every target of the roster is in sync and there is at least one; how many are
+ * missing. */
+bool router_mirror_in_sync(const struct router_mirror *mirror);
+bool router_mirror_affinities_in_sync(const struct router_mirror *mirror);
+uint32_t router_mirror_missing(const struct router_mirror *mirror);
+uint64_t router_mirror_clock(const struct router_mirror *mirror);
+
+#endif
