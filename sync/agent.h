@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * agent.h - limpetd on one node: what its parts share. One thread, one event loop (libevent). A
+ * part has x_start, which registers its events and returns NULL with a line in the log when it
+ * cannot, and x_stop.
+ */
+#ifndef LIMPET_AGENT_H
+#define LIMPET_AGENT_H
+
+#include <event2/event.h>
+#include <json-c/json.h>
+
+#include "config.h"
+#include "maps.h"
+#include "wire.h"
+
+struct agent {
+	struct event_base *base;
+	struct config *config;
+	struct maps maps;
+	uint64_t node_id;	    /* random, STATE/node_id */
+	struct tls_context *tls;    /* session.h */
+	struct router_part *router; /* NULL: no router here */
+	struct target_part *target; /* NULL: no target here */
+	struct control_part *control;
+};
+
+uint64_t agent_now_ms(void); /* CLOCK_MONOTONIC */
+uint64_t agent_now_ns(void);
+
+/* router.c: sessions of targets, roster, rings, sync_state. */
+struct router_part *router_start(struct agent *agent);
+void router_stop(struct router_part *router); /* says GOODBYE(stopping) */
+/* The role in the pinned map has changed, or the configuration has. */
+void router_role_changed(struct router_part *router);
+int router_reload(struct router_part *router, const struct config *config);
+int router_forget(struct router_part *router, const char *target); /* -ENOENT, -EBUSY */
+/* 0 ready, 1 not; who is missing, comma separated, into text. */
+int router_ready(const struct router_part *router, char *text, size_t size);
+/* Arrays of objects with the fields of `limpet show targets|sync --json`. */
+struct json_object *router_targets_json(const struct router_part *router);
+struct json_object *router_sync_json(const struct router_part *router);
+
+/* target.c: sessions to routers, services, listeners, addresses. */
+struct target_part *target_start(struct agent *agent);
+void target_stop(struct target_part *target);
+int target_reload(struct target_part *target, const struct config *config);
+/* instance 0: the whole target. */
+int target_drain(struct target_part *target, uint64_t instance, bool end_affinities);
+int target_resume(struct target_part *target, uint64_t instance);
+int target_release(struct target_part *target, const struct address *client,
+		   const char *service); /* -ENOENT */
+struct json_object *target_routers_json(const struct target_part *target);
+struct json_object *target_sync_json(const struct target_part *target);
+struct json_object *target_instances_json(const struct target_part *target);
+
+/* control.c: HTTP+JSON on RUNTIME/control.sock, /metrics. */
+struct control_part *control_start(struct agent *agent);
+void control_stop(struct control_part *control);
+/* For `limpet monitor`: one line of JSON to whoever listens. Takes the reference. */
+void control_event(struct control_part *control, struct json_object *event);
+
+#endif
