@@ -27,6 +27,11 @@ struct agent {
 
 uint64_t agent_now_ms(void); /* CLOCK_MONOTONIC */
 uint64_t agent_now_ns(void);
+/*
+ * main.c: read the configuration file again and hand it to the parts (SIGHUP, POST /reload).
+ * -errno: one line in the log, and the old configuration stays.
+ */
+int agent_reload(struct agent *agent);
 
 /* router.c: sessions of targets, roster, rings, sync_state. */
 struct router_part *router_start(struct agent *agent);
