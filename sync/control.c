@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * control.c - HTTP and JSON on RUNTIME/control.sock, for `limpet` and for `curl --unix-socket`.
+ *
+ * Answers what only the agent knows, and takes commands. The tables themselves are read from the
+ * pinned maps by `limpet show`, so that a million entries never stop the event loop.
+ */
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/http.h>
+#include <event2/keyvalq_struct.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "agent.h"
+#include "log.h"
+#include "metrics.h"
+
+#define MONITOR_UNSENT_MAX                                                                         \
+	(1 << 20) /* bytes; a listener that is slower than this loses its connection */
+
+struct monitor {
+	LIST_ENTRY(monitor) link;
+	struct control_part *control;
+	struct evhttp_request *request;
+};
+
+struct control_part {
+	struct agent *agent;
+	struct evhttp *http;
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	LIST_HEAD(, monitor) monitors;
+};
+
+/* ------------------------------------------------------------------------------------------
+ * answers */
+
+/* Takes the reference. */
+static void reply(struct evhttp_request *request, int status, struct json_object *body)
+{
+	struct evbuffer *out = evhttp_request_get_output_buffer(request);
+
+	evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type",
+			  "application/json");
+	evbuffer_add_printf(out, "%s\n",
+			    json_object_to_json_string_ext(body, JSON_C_TO_STRING_PLAIN));
+	json_object_put(body);
+	evhttp_send_reply(request, status, NULL, NULL);
+}
+
+static void reply_text(struct evhttp_request *request, int status, const char *member,
+		       const char *text)
+{
+	struct json_object *body = json_object_new_object();
+
+	json_object_object_add(body, member, json_object_new_string(text));
+	reply(request, status, body);
+}
+
+/* The outcome of a command: 0 or a negative errno. */
+static void reply_result(struct evhttp_request *request, int result, const char *what)
+{
+	char text[256];
+	int status = result == -ENOENT ? HTTP_NOTFOUND : result == -EBUSY ? 409 : HTTP_BADREQUEST;
+
+	if (!result) {
+		reply_text(request, HTTP_OK, "result", "ok");
+		return;
+	}
+	snprintf(text, sizeof(text), "%s: %s", what, strerror(-result));
+	reply_text(request, status, "error", text);
+}
+
+static const char *parameter(struct evkeyvalq *query, const char *name)
+{
+	const char *value = evhttp_find_header(query, name);
+
+	return value && *value ? value : NULL;
+}
+
+/* ------------------------------------------------------------------------------------------ what
+ * there is */
+
+static struct json_object *router_status(const struct agent *agent)
+{
+	struct json_object *router = json_object_new_object();
+	struct router_role role = {};
+	char missing[4096] = "";
+	__u32 zero = 0;
+
+	maps_get(&agent->maps, MAP_ROLE, &zero, &role);
+	json_object_object_add(
+		router, "role",
+		json_object_new_string(role.role == ROLE_ACTIVE ? "active" : "standby"));
+	json_object_object_add(router, "ready",
+			       json_object_new_boolean(
+				       router_ready(agent->router, missing, sizeof(missing)) == 0));
+	json_object_object_add(router, "epoch", json_object_new_int64(role.epoch));
+	json_object_object_add(router, "missing", json_object_new_string(missing));
+	return router;
+}
+
+static void get_status(struct agent *agent, struct evhttp_request *request, struct evkeyvalq *query)
+{
+	struct json_object *body = json_object_new_object(), *roles = json_object_new_array();
+
+	(void)query;
+	if (agent->router)
+		json_object_array_add(roles, json_object_new_string("router"));
+	if (agent->target)
+		json_object_array_add(roles, json_object_new_string("target"));
+	json_object_object_add(body, "node", json_object_new_string(agent->config->node));
+	json_object_object_add(body, "version", json_object_new_string(LIMPET_VERSION));
+	json_object_object_add(body, "pid", json_object_new_int(getpid()));
+	json_object_object_add(body, "roles", roles);
+	if (agent->router)
+		json_object_object_add(body, "router", router_status(agent));
+	reply(request, HTTP_OK, body);
+}
+
+static void get_targets(struct agent *agent, struct evhttp_request *request,
+			struct evkeyvalq *query)
+{
+	(void)query;
+	reply(request, HTTP_OK,
+	      agent->router ? router_targets_json(agent->router) : json_object_new_array());
+}
+
+static void get_routers(struct agent *agent, struct evhttp_request *request,
+			struct evkeyvalq *query)
+{
+	(void)query;
+	reply(request, HTTP_OK,
+	      agent->target ? target_routers_json(agent->target) : json_object_new_array());
+}
+
+static void get_instances(struct agent *agent, struct evhttp_request *request,
+			  struct evkeyvalq *query)
+{
+	(void)query;
+	reply(request, HTTP_OK,
+	      agent->target ? target_instances_json(agent->target) : json_object_new_array());
+}
+
+/* Moves the rows of one array to the end of another. Takes the reference of `from`. */
+static void append(struct json_object *to, struct json_object *from)
+{
+	for (size_t i = 0; i < json_object_array_length(from); i++)
+		json_object_array_add(to, json_object_get(json_object_array_get_idx(from, i)));
+	json_object_put(from);
+}
+
+static void get_sync(struct agent *agent, struct evhttp_request *request, struct evkeyvalq *query)
+{
+	struct json_object *peers = json_object_new_array();
+
+	(void)query;
+	if (agent->router)
+		append(peers, router_sync_json(agent->router));
+	if (agent->target)
+		append(peers, target_sync_json(agent->target));
+	reply(request, HTTP_OK, peers);
+}
+
+/* 200 ready, 503 not; 404 where there is no router. */
+static void get_ready(struct agent *agent, struct evhttp_request *request, struct evkeyvalq *query)
+{
+	struct json_object *body;
+	char missing[4096] = "";
+	int not_ready;
+
+	(void)query;
+	if (!agent->router) {
+		reply_text(request, HTTP_NOTFOUND, "error", "this node is no router");
+		return;
+	}
+	not_ready = router_ready(agent->router, missing, sizeof(missing));
+	body = json_object_new_object();
+	json_object_object_add(body, "ready", json_object_new_boolean(!not_ready));
+	json_object_object_add(body, "missing", json_object_new_string(missing));
+	reply(request, not_ready ? HTTP_SERVUNAVAIL : HTTP_OK, body);
+}
+
+static void get_metrics(struct agent *agent, struct evhttp_request *request,
+			struct evkeyvalq *query)
+{
+	(void)query;
+	evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type",
+			  "text/plain; version=0.0.4");
+	metrics_write(agent, evhttp_request_get_output_buffer(request));
+	evhttp_send_reply(request, HTTP_OK, NULL, NULL);
+}
+
+/* ------------------------------------------------------------------------------------------
+ * commands */
+
+static void post_role(struct agent *agent, struct evhttp_request *request, struct evkeyvalq *query)
+{
+	(void)query;
+	if (agent->router)
+		router_role_changed(agent->router);
+	reply_result(request, agent->router ? 0 : -ENOENT, "this node is no router");
+}
+
+static void post_reload(struct agent *agent, struct evhttp_request *request,
+			struct evkeyvalq *query)
+{
+	(void)query;
+	reply_result(request, agent_reload(agent), "the configuration was not taken over");
+}
+
+static void post_forget(struct agent *agent, struct evhttp_request *request,
+			struct evkeyvalq *query)
+{
+	const char *target = parameter(query, "target");
+
+	if (!agent->router || !target) {
+		reply_result(request, agent->router ? -EINVAL : -ENOENT,
+			     agent->router ? "parameter target" : "this node is no router");
+		return;
+	}
+	reply_result(request, router_forget(agent->router, target), target);
+}
+
+static void post_release(struct agent *agent, struct evhttp_request *request,
+			 struct evkeyvalq *query)
+{
+	const char *client = parameter(query, "client"), *service = parameter(query, "service");
+	struct address address;
+
+	if (!agent->target) {
+		reply_result(
+			request, -ENOENT,
+			"affinities are released at the target that holds them; this node is none");
+		return;
+	}
+	if (!client || !service || address_parse(client, &address)) {
+		reply_result(request, -EINVAL, "parameters client (an address) and service");
+		return;
+	}
+	reply_result(request, target_release(agent->target, &address, service),
+		     "no such service, or no affinity of this client");
+}
+
+static bool read_instance(struct evkeyvalq *query, uint64_t *instance)
+{
+	const char *text = parameter(query, "instance");
+	char *end = NULL;
+
+	*instance = 0;
+	if (!text)
+		return true;
+	errno = 0;
+	*instance = strtoull(text, &end, 10);
+	return !errno && !*end && *instance;
+}
+
+static void post_drain(struct agent *agent, struct evhttp_request *request, struct evkeyvalq *query)
+{
+	uint64_t instance;
+
+	if (!agent->target || !read_instance(query, &instance)) {
+		reply_result(request, agent->target ? -EINVAL : -ENOENT,
+			     agent->target ? "parameter instance" : "this node is no target");
+		return;
+	}
+	reply_result(request,
+		     target_drain(agent->target, instance, parameter(query, "end_affinities")),
+		     "no such instance");
+}
+
+static void post_resume(struct agent *agent, struct evhttp_request *request,
+			struct evkeyvalq *query)
+{
+	uint64_t instance;
+
+	if (!agent->target || !read_instance(query, &instance)) {
+		reply_result(request, agent->target ? -EINVAL : -ENOENT,
+			     agent->target ? "parameter instance" : "this node is no target");
+		return;
+	}
+	reply_result(request, target_resume(agent->target, instance), "no such instance");
+}
+
+/* ------------------------------------------------------------------------------------------
+ * monitor */
+
+static void monitor_closed(struct evhttp_connection *connection, void *context)
+{
+	struct monitor *monitor = context;
+
+	(void)connection;
+	LIST_REMOVE(monitor, link);
+	free(monitor);
+}
+
+/* The answer never ends: a line of JSON for each event, until the listener goes. */
+static void get_monitor(struct agent *agent, struct evhttp_request *request,
+			struct evkeyvalq *query)
+{
+	struct monitor *monitor = calloc(1, sizeof(*monitor));
+
+	(void)query;
+	if (!monitor) {
+		reply_result(request, -ENOMEM, "monitor");
+		return;
+	}
+	monitor->control = agent->control;
+	monitor->request = request;
+	LIST_INSERT_HEAD(&agent->control->monitors, monitor, link);
+	evhttp_connection_set_closecb(evhttp_request_get_connection(request), monitor_closed,
+				      monitor);
+	evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type",
+			  "application/x-ndjson");
+	evhttp_send_reply_start(request, HTTP_OK, NULL);
+}
+
+void control_event(struct control_part *control, struct json_object *event)
+{
+	struct evbuffer *line = evbuffer_new();
+	struct monitor *monitor, *next;
+
+	if (!control || LIST_EMPTY(&control->monitors) || !line)
+		goto out;
+	for (monitor = LIST_FIRST(&control->monitors); monitor; monitor = next) {
+		struct evhttp_connection *connection =
+			evhttp_request_get_connection(monitor->request);
+		struct bufferevent *buffer = evhttp_connection_get_bufferevent(connection);
+
+		next = LIST_NEXT(monitor, link);
+		if (evbuffer_get_length(bufferevent_get_output(buffer)) > MONITOR_UNSENT_MAX) {
+			evhttp_connection_free(connection);
+			continue;
+		}
+		evbuffer_add_printf(line, "%s\n",
+				    json_object_to_json_string_ext(event, JSON_C_TO_STRING_PLAIN));
+		evhttp_send_reply_chunk(monitor->request, line); /* empties the buffer */
+	}
+out:
+	if (line)
+		evbuffer_free(line);
+	json_object_put(event);
+}
+
+/* ------------------------------------------------------------------------------------------ server
+ */
+
+static const struct route {
+	enum evhttp_cmd_type method;
+	const char *path;
+	void (*answer)(struct agent *agent, struct evhttp_request *request,
+		       struct evkeyvalq *query);
+} routes[] = {
+	{EVHTTP_REQ_GET, "/status", get_status},
+	{EVHTTP_REQ_GET, "/targets", get_targets},
+	{EVHTTP_REQ_GET, "/routers", get_routers},
+	{EVHTTP_REQ_GET, "/instances", get_instances},
+	{EVHTTP_REQ_GET, "/sync", get_sync},
+	{EVHTTP_REQ_GET, "/ready", get_ready},
+	{EVHTTP_REQ_GET, "/metrics", get_metrics},
+	{EVHTTP_REQ_GET, "/monitor", get_monitor},
+	{EVHTTP_REQ_POST, "/role", post_role},
+	{EVHTTP_REQ_POST, "/reload", post_reload},
+	{EVHTTP_REQ_POST, "/forget", post_forget},
+	{EVHTTP_REQ_POST, "/affinity/release", post_release},
+	{EVHTTP_REQ_POST, "/drain", post_drain},
+	{EVHTTP_REQ_POST, "/resume", post_resume},
+};
+
+static void handle(struct evhttp_request *request, void *context)
+{
+	struct control_part *control = context;
+	const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(request);
+	const char *path = evhttp_uri_get_path(uri), *text = evhttp_uri_get_query(uri);
+	struct evkeyvalq query;
+	bool known = false;
+
+	evhttp_parse_query_str(text ? text : "", &query);
+	for (size_t i = 0; i < sizeof(routes) / sizeof(*routes); i++) {
+		if (!path || strcmp(path, routes[i].path))
+			continue;
+		known = true;
+		if (evhttp_request_get_command(request) != routes[i].method)
+			continue;
+		routes[i].answer(control->agent, request, &query);
+		goto out;
+	}
+	reply_text(request, known ? HTTP_BADMETHOD : HTTP_NOTFOUND, "error",
+		   known ? "wrong method for this path" : "no such path");
+out:
+	evhttp_clear_headers(&query);
+}
+
+static int open_socket(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	mode_t mask;
+	int fd, result;
+
+	memcpy(address.sun_path, path, strlen(path) + 1);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	unlink(path); /* of a predecessor that was killed: the lock file says that none lives */
+	mask = umask(0177);
+	result = bind(fd, (struct sockaddr *)&address, sizeof(address)) || listen(fd, 16) ? -errno
+											  : 0;
+	umask(mask);
+	if (!result)
+		return fd;
+	close(fd);
+	return result;
+}
+
+struct control_part *control_start(struct agent *agent)
+{
+	struct control_part *control = calloc(1, sizeof(*control));
+	int fd = -ENOMEM, length;
+
+	if (!control)
+		goto failed;
+	control->agent = agent;
+	LIST_INIT(&control->monitors);
+	length = snprintf(control->path, sizeof(control->path), "%s/control.sock",
+			  agent->config->runtime_directory);
+	fd = -ENAMETOOLONG;
+	if (length >= (int)sizeof(control->path))
+		goto failed;
+	fd = open_socket(control->path);
+	if (fd < 0)
+		goto failed;
+	control->http = evhttp_new(agent->base);
+	if (!control->http || evhttp_accept_socket(control->http, fd)) {
+		close(fd);
+		fd = -ENOMEM;
+		goto failed;
+	}
+	evhttp_set_max_body_size(control->http, 4096);
+	evhttp_set_max_headers_size(control->http, 8192);
+	evhttp_set_gencb(control->http, handle, control);
+	return control;
+failed:
+	log_error("control socket %s: %s; is runtime_directory there and writable?",
+		  control && *control->path ? control->path : "", strerror(-fd));
+	if (control && control->http)
+		evhttp_free(control->http);
+	free(control);
+	return NULL;
+}
+
+void control_stop(struct control_part *control)
+{
+	if (!control)
+		return;
+	evhttp_free(control->http); /* closes the connections, which frees the monitors */
+	unlink(control->path);
+	free(control);
+}
