@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <event2/buffer.h>
+#include <event2/bufferevent.h>
 #include <event2/http.h>
 #include <event2/keyvalq_struct.h>
 #include <stdlib.h>
@@ -26,7 +27,6 @@
 
 struct monitor {
 	LIST_ENTRY(monitor) link;
-	struct control_part *control;
 	struct evhttp_request *request;
 };
 
@@ -310,7 +310,6 @@ static void get_monitor(struct agent *agent, struct evhttp_request *request,
 		reply_result(request, -ENOMEM, "monitor");
 		return;
 	}
-	monitor->control = agent->control;
 	monitor->request = request;
 	LIST_INSERT_HEAD(&agent->control->monitors, monitor, link);
 	evhttp_connection_set_closecb(evhttp_request_get_connection(request), monitor_closed,
