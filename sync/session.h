@@ -33,7 +33,9 @@ struct session_ops {
 	/* Fill in the clock and probes of a heartbeat about to be sent. */
 	void (*heartbeat)(void *context, struct session *session,
 			  struct message_heartbeat *heartbeat);
-	/* The session has ended; it is freed after this returns. reason 0: without a word. */
+	/* The session has ended; it is freed after this returns. reason 0: without a word. It is the
+	 * peer's GOODBYE or our own, whichever came first. A refusal (certificate, HELLO, message)
+	 * has been logged; how a session ended otherwise is in `text`, for the owner to log. */
 	void (*closed)(void *context, struct session *session, enum goodbye_reason reason,
 		       const char *text);
 };
