@@ -26,12 +26,20 @@ struct router_mirror_ops {
 			  const struct router_connection *value);
 	int (*affinity)(void *context, const struct affinity_key *key,
 			const struct router_affinity *value);
+	/*
+	 * Two targets hold the same connection: which of them has this router itself seen the
+	 * handshake go to (a FLOW_STATE_NOTED entry of router/flows, of any age)? Its number, or
+	 * -ENOENT. Asked then only. NULL: never.
+	 */
+	int (*noted)(void *context, const struct connection_key *key);
 	/* Queue a message to a target's present session. */
 	void (*send)(void *context, uint16_t target, const struct message *message);
 	/* State, sync, weight, readiness or drain of a target has changed: flags and rings are to
 	 * be computed anew. */
 	void (*target_changed)(void *context, uint16_t target);
-	/* End the target's session with this reason (GOODBYE). */
+	/* End the target's session with this reason (GOODBYE). Nothing that it still sends is
+	 * believed; router_mirror_session_lost may be called for it, then or later, or not at all
+	 * when a newer session follows. */
 	void (*end_session)(void *context, uint16_t target, enum goodbye_reason reason,
 			    const char *text);
 	/* The roster has changed: write it to disk. */
@@ -81,10 +89,16 @@ int router_mirror_restore_affinity(struct router_mirror *mirror, const struct af
 /* A target with a verified certificate has said HELLO: its number, or -EEXIST (name in use by
  * another node that lives: GOODBYE_DUPLICATE), -ENOSPC (no number left). An older session of it
  * ends first, its unread bytes are void. The mirror answers with HELLO's followers: ROLE, the
- * services, SYNC, BARRIER. */
+ * services, SYNC, BARRIER. While this runs, `end_session` means the older session, and every `send`
+ * the new one, whose number may be new too. */
 int router_mirror_session(struct router_mirror *mirror, const struct message_hello *hello,
 			  uint64_t now_ms);
-/* The target's session is gone: without a word (down), or after GOODBYE (`reason`; 0: none). */
+/*
+ * The target's session is gone. reason 0: without a word, the target was silent: it is down. Any
+ * other: its node lives, its kernel serves on, only its agent is away: unattended; this includes a
+ * stream that the peer's kernel has closed or reset because the agent has died (GOODBYE_STOPPING).
+ * GOODBYE_LEAVING: it leaves the roster.
+ */
 void router_mirror_session_lost(struct router_mirror *mirror, uint16_t target,
 				enum goodbye_reason reason, uint64_t now_ms);
 /* A message of the target's present session: 0 or -EPROTO (end the session with GOODBYE_MALFORMED).
