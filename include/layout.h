@@ -42,6 +42,9 @@
 #define SIGHTING_NS                                                                                \
 	(250ULL *                                                                                  \
 	 1000000) /* an unknown flow is dropped from its first sight: the report is on its way */
+#define SIGHTING_LAST_NS                                                                           \
+	(130ULL *                                                                                  \
+	 1000000000) /* a sighting is forgotten; TCP sends again after 120 s at most */
 #define SYN_HOLD_NS                                                                                \
 	(200ULL * 1000000) /* SYNs of services with affinity wait for the affinities at most */
 #define STEERED_NS                                                                                 \
@@ -129,11 +132,13 @@ struct settings {
 	X(GUESS_DISTRIBUTED, "unknown flows distributed over the weights")                      \
 	X(REFUSED_NO_INSTANCE, "SYNs answered with a RST: no instance of the service anywhere") \
 	X(DROP_NO_TARGET, "dropped: no target could take it, or the ring is not there yet")     \
+	X(DROP_NOT_SERVING, "dropped: SYN for a service that is being set up or removed")       \
 	X(ICMP_RELAYED, "ICMP errors sent to the target of the flow that they speak of")        \
 	X(FLOW_FULL, "flows that could not be noted")                                           \
 	/* router: out */                                                                       \
 	X(DROP_NO_NEXT_HOP, "dropped: the target's next hop is not resolved")                   \
-	X(DROP_ENCAPSULATION, "dropped: no room for the outer header")                          \
+	X(DROP_ENCAPSULATION, "dropped: no room for the outer header, or no source address for it") \
+	X(DROP_TOO_BIG, "dropped: larger than the path to the target; the client is told by ICMP") \
 	X(FORWARDED_PACKETS, "packets sent towards a target")                                   \
 	X(FORWARDED_LOCAL, "packets for this node's own target, passed")                        \
 	/* target: selector */                                                                  \
@@ -181,6 +186,22 @@ struct served {
 struct probe {
 	__u64 small_sequence; /* of small probes */
 	__u64 full_sequence;  /* of probes as large as the path's MTU */
+};
+
+/*
+ * A path probe, as a router sends it: an encapsulated UDP packet to the target's own address and
+ * PROBE_PORT, with this first in its payload.
+ */
+#define PROBE_PORT  7562
+#define PROBE_MAGIC 0x4c50524fU /* "LPRO" */
+
+enum probe_kind { PROBE_SMALL, PROBE_FULL };
+
+struct probe_payload {
+	__be32 magic;
+	__u8 kind; /* enum probe_kind */
+	__u8 zero[3];
+	__be64 sequence;
 };
 
 /* ------------------------------------------------------------------------------------------------
@@ -531,6 +552,7 @@ LAYOUT_SIZE(settings, 64);
 LAYOUT_SIZE(router, 32);
 LAYOUT_SIZE(served, 4);
 LAYOUT_SIZE(probe, 16);
+LAYOUT_SIZE(probe_payload, 16);
 LAYOUT_SIZE(router_service, 68);
 LAYOUT_SIZE(scope, 32);
 LAYOUT_SIZE(service_state, 8);
