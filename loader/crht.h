@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* crht.h - the rows of the connection routing hash table, read from the pinned maps; no agent is
+ * needed. */
+#ifndef LIMPET_CRHT_H
+#define LIMPET_CRHT_H
+
+#include "listing.h"
+#include "node.h"
+
+struct crht_filter {
+	const char *service; /* NULL: all */
+	bool has_client;     /* connections of this client; affinities that cover it */
+	struct address client;
+};
+
+extern const struct column crht_connection_columns[], crht_affinity_columns[];
+
+/* 0 or -errno. */
+int crht_connections(struct node *node, const struct crht_filter *filter, struct listing *listing);
+int crht_affinities(struct node *node, const struct crht_filter *filter, struct listing *listing);
+
+/* An affinity that holds now: neither ended nor expired, its asker alive. */
+bool crht_affinity_holds(const struct node *node, const struct affinity_key *key,
+			 const struct target_affinity *affinity, __u64 now_ns, __u32 *connections);
+__u64 crht_now_ns(void);
+
+#endif

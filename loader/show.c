@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* show.c - `limpet show …`: connections and affinities from the pinned maps, the rest from the
+ * agent where it runs. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "commands.h"
+#include "control.h"
+#include "crht.h"
+#include "log.h"
+
+struct show {
+	const struct config *config;
+	struct crht_filter filter;
+	bool json;
+};
+
+static const struct column service_columns[] = {
+	{"name", 12},
+	{"role", 6},
+	{"address", 24},
+	{"port", -5},
+	{"protocol", 8},
+	{"distribution", 12},
+	{"scope", 12},
+	{"affinity", 9},
+	{"affinity_idle_ms", -16},
+	{"client_prefix", -13},
+	{"ready_instances", -15},
+	{NULL, 0},
+};
+
+static const struct column target_columns[] = {
+	{"name", 10},	      {"address", 24},	   {"state", 10},
+	{"path", 6},	      {"weight", -6},	   {"ready_instances", -15},
+	{"connections", -11}, {"affinities", -10}, {NULL, 0},
+};
+
+static const struct column instance_columns[] = {
+	{"id", -8},	      {"service", 12},	   {"pid", -8},	  {"command", 16}, {"state", 11},
+	{"connections", -11}, {"affinities", -10}, {"remedy", 6}, {NULL, 0},
+};
+
+static const struct column router_columns[] = {
+	{"name", 10},  {"address", 24},	       {"state", 12}, {"role", 8},
+	{"epoch", -6}, {"last_heard_ms", -13}, {NULL, 0},
+};
+
+static const struct column sync_columns[] = {
+	{"peer", 10},	{"here", -9},		{"there", -9}, {"missing", -9},
+	{"digest", 10}, {"last_heard_ms", -13}, {NULL, 0},
+};
+
+/* ------------------------------------------------------------------------------------------ from
+ * the agent */
+
+/* Rows that only the agent has: 0, or 1 with a line on standard error. */
+static int show_from_agent(const struct show *show, const char *path, const struct column *columns)
+{
+	struct json_object *rows = NULL;
+	struct listing listing;
+	char *body = NULL;
+	int status = control_request(show->config, "GET", path, &body);
+
+	if (status == 200)
+		rows = json_tokener_parse(body);
+	free(body);
+	if (!rows || !json_object_is_type(rows, json_type_array)) {
+		json_object_put(rows);
+		log_error("limpetd does not answer on %s/control.sock; is it running?",
+			  show->config->runtime_directory);
+		return 1;
+	}
+	listing_begin(&listing, columns, show->json);
+	listing_rows(&listing, rows);
+	listing_end(&listing);
+	return 0;
+}
+
+static int show_targets(const struct show *show)
+{
+	return show_from_agent(show, "/targets", target_columns);
+}
+
+static int show_instances(const struct show *show)
+{
+	return show_from_agent(show, "/instances", instance_columns);
+}
+
+static int show_routers(const struct show *show)
+{
+	return show_from_agent(show, "/routers", router_columns);
+}
+
+static int show_sync(const struct show *show)
+{
+	return show_from_agent(show, "/sync", sync_columns);
+}
+
+/* ------------------------------------------------------------------------------------------ from
+ * the maps */
+
+static int show_crht(const struct show *show, const struct column *columns,
+		     int (*rows)(struct node *, const struct crht_filter *, struct listing *))
+{
+	struct node *node = node_open(show->config);
+	struct listing listing;
+	int result;
+
+	if (!node)
+		return 1;
+	listing_begin(&listing, columns, show->json);
+	result = rows(node, &show->filter, &listing);
+	listing_end(&listing);
+	if (result)
+		log_error("cannot read the table to its end: %s", strerror(-result));
+	node_close(node);
+	return !!result;
+}
+
+static int show_connections(const struct show *show)
+{
+	return show_crht(show, crht_connection_columns, crht_connections);
+}
+
+static int show_affinities(const struct show *show)
+{
+	return show_crht(show, crht_affinity_columns, crht_affinities);
+}
+
+static const char *const affinity_names[] = {"none", "requested", "timed"};
+static const char *const distribution_names[] = {"maglev", "leastconn", "hotstandby"};
+
+static struct json_object *service_row(const char *name, const char *role,
+				       const struct service_key *key, const char *scope,
+				       unsigned int affinity, unsigned int prefix)
+{
+	struct json_object *row = json_object_new_object();
+	bool ipv4 = address_is_ipv4(&key->address);
+	char text[ADDRESS_TEXT];
+
+	json_object_object_add(row, "name", json_object_new_string(name));
+	json_object_object_add(row, "role", json_object_new_string(role));
+	json_object_object_add(row, "address",
+			       json_object_new_string(address_format(&key->address, text)));
+	json_object_object_add(row, "port", json_object_new_int(ntohs(key->port)));
+	json_object_object_add(row, "protocol",
+			       json_object_new_string(key->protocol == IPPROTO_TCP ? "tcp" : "?"));
+	json_object_object_add(row, "scope", json_object_new_string(scope));
+	json_object_object_add(row, "affinity",
+			       json_object_new_string(affinity <= AFFINITY_BY_TIME
+							      ? affinity_names[affinity]
+							      : "?"));
+	json_object_object_add(
+		row, "client_prefix",
+		json_object_new_int((int)(ipv4 && prefix >= 96 ? prefix - 96 : prefix)));
+	return row;
+}
+
+static int router_service_rows(struct node *node, const struct crht_filter *filter,
+			       struct listing *listing)
+{
+	for (__u32 i = 0; node->is_router && i < MAX_SERVICES; i++) {
+		const struct router_service *service = &node->router_services[i];
+		struct service_state state = {};
+		struct json_object *row;
+
+		if (!*service->name || (filter->service && strcmp(filter->service, service->name)))
+			continue;
+		maps_get(&node->maps, MAP_SERVICE_STATE, &i, &state);
+		row = service_row(service->name, "router", &service->key,
+				  node->router_scopes[service->scope % MAX_SERVICES].name,
+				  service->affinity, service->client_prefix);
+		json_object_object_add(
+			row, "distribution",
+			json_object_new_string(distribution_names[service->distribution % 3]));
+		json_object_object_add(row, "affinity_idle_ms",
+				       json_object_new_int64(service->affinity_idle_ms));
+		json_object_object_add(row, "ready_instances",
+				       json_object_new_int64(state.ready_instances));
+		listing_row(listing, row);
+	}
+	return 0;
+}
+
+struct member_count {
+	struct node *node;
+	const struct target_service *service;
+	__u32 ready;
+};
+
+static int count_ready(void *context, const void *key_, const void *value_)
+{
+	static const struct address wildcard;
+	struct member_count *count = context;
+	const struct group_key *key = key_;
+	const struct group *group = value_;
+	const struct service_key *service = &count->service->key;
+
+	if (key->port != service->port || (!address_equal(&key->bound, &service->address) &&
+					   !address_equal(&key->bound, &wildcard)))
+		return 0;
+	for (__u32 i = 0; i < group->members && i < MAX_MEMBERS; i++) {
+		__u32 slot = group->member[i].instance;
+
+		count->ready += slot < MAX_INSTANCES &&
+				count->node->instances[slot].state == INSTANCE_READY;
+	}
+	return 0;
+}
+
+static int target_service_rows(struct node *node, const struct crht_filter *filter,
+			       struct listing *listing)
+{
+	for (__u32 i = 0; node->is_target && i < MAX_SERVICES; i++) {
+		const struct target_service *service = &node->target_services[i];
+		struct member_count count = {node, service, 0};
+		struct json_object *row;
+
+		if (!*service->name || (filter->service && strcmp(filter->service, service->name)))
+			continue;
+		maps_walk(&node->maps, MAP_GROUPS, count_ready, &count);
+		row = service_row(service->name, "target", &service->key,
+				  node->target_scopes[service->scope % MAX_SERVICES].name,
+				  service->affinity, service->client_prefix);
+		json_object_object_add(row, "distribution", NULL);
+		json_object_object_add(
+			row, "affinity_idle_ms",
+			json_object_new_int64((int64_t)(service->idle_ns / 1000000)));
+		json_object_object_add(row, "ready_instances", json_object_new_int64(count.ready));
+		listing_row(listing, row);
+	}
+	return 0;
+}
+
+static int service_rows(struct node *node, const struct crht_filter *filter,
+			struct listing *listing)
+{
+	return router_service_rows(node, filter, listing)
+		       ?: target_service_rows(node, filter, listing);
+}
+
+static int show_services(const struct show *show)
+{
+	return show_crht(show, service_columns, service_rows);
+}
+
+/* ------------------------------------------------------------------------------------------
+ * command */
+
+static const struct list {
+	const char *name;
+	int (*show)(const struct show *show);
+} lists[] = {
+	{"services", show_services},
+	{"targets", show_targets},
+	{"instances", show_instances},
+	{"connections", show_connections},
+	{"affinities", show_affinities},
+	{"routers", show_routers},
+	{"sync", show_sync},
+};
+
+static int usage(void)
+{
+	fputs("limpet: usage: limpet show "
+	      "services|targets|instances|connections|affinities|routers|sync "
+	      "[--service S] [--client ADDR] [--json]\n",
+	      stderr);
+	return 2;
+}
+
+int command_show(const struct config *config, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"service", required_argument, NULL, 's'},
+		{"client", required_argument, NULL, 'c'},
+		{"json", no_argument, NULL, 'j'},
+		{NULL, 0, NULL, 0},
+	};
+	struct show show = {.config = config};
+	int option;
+
+	optind = 0;
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (option == 's')
+			show.filter.service = optarg;
+		else if (option == 'j')
+			show.json = true;
+		else if (option != 'c')
+			return usage();
+		else if (address_parse(optarg, &show.filter.client)) {
+			log_error("--client %s: not an IPv4 or IPv6 address", optarg);
+			return 2;
+		} else
+			show.filter.has_client = true;
+	}
+	if (optind != argc - 1)
+		return usage();
+	for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
+		if (!strcmp(argv[optind], lists[i].name))
+			return lists[i].show(&show);
+	log_error("show: there is no list '%s'", argv[optind]);
+	return usage();
+}
