@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "affinity_rule.h"
 
+#include "../bpf/expiry.h" /* the one function that the kernel uses too */
+
 enum affinity_phase affinity_phase(const struct target_affinity *affinity)
 {
 	return affinity->word & 0xff;
@@ -9,31 +11,6 @@ enum affinity_phase affinity_phase(const struct target_affinity *affinity)
 uint64_t affinity_id(const struct target_affinity *affinity)
 {
 	return affinity->word >> 8;
-}
-
-static uint64_t later(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
-}
-
-static uint64_t sooner(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
-uint64_t affinity_expiry_ns(const struct target_affinity *affinity, uint32_t connections)
-{
-	uint64_t expiry = AFFINITY_NEVER;
-
-	if (!connections) {
-		expiry = affinity->idle_since_ns + affinity->idle_ns;
-		/* A handshake that it has steered is about to become a connection. */
-		if (affinity->steered_ns)
-			expiry = later(expiry, affinity->steered_ns + STEERED_NS);
-	}
-	if (affinity->max_life_ns)
-		expiry = sooner(expiry, affinity->created_ns + affinity->max_life_ns);
-	return expiry;
 }
 
 enum affinity_end affinity_over(const struct target_affinity *affinity,
@@ -45,7 +22,7 @@ enum affinity_end affinity_over(const struct target_affinity *affinity,
 		return END_INSTANCE;
 	if (affinity->process && affinity->process != facts->process)
 		return END_PROCESS;
-	if (facts->now_ns > affinity_expiry_ns(affinity, facts->connections))
+	if (facts->now_ns >= affinity_expires_ns(affinity, facts->connections))
 		return END_EXPIRED;
 	return END_NONE;
 }

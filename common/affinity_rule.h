@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * affinity_rule.h - is an affinity of target/affinities still in force, and for how long? The
- * kernel's programs decide by the same rule (bpf/affinity.h); this is its one place in user space.
+ * affinity_rule.h - is an affinity of target/affinities still in force? The kernel's programs
+ * decide by the same rule; this is its one place in user space. When it expires: bpf/expiry.h.
  */
 #ifndef LIMPET_AFFINITY_RULE_H
 #define LIMPET_AFFINITY_RULE_H
@@ -9,8 +9,6 @@
 #include <stdint.h>
 
 #include "maps.h"
-
-#define AFFINITY_NEVER UINT64_MAX
 
 /* What else than the affinity itself the rule looks at. */
 struct affinity_facts {
@@ -22,10 +20,6 @@ struct affinity_facts {
 
 enum affinity_phase affinity_phase(const struct target_affinity *affinity);
 uint64_t affinity_id(const struct target_affinity *affinity);
-
-/* When it expires if no connection comes: CLOCK_MONOTONIC, or AFFINITY_NEVER while the client is
- * connected and no maximum life is set. */
-uint64_t affinity_expiry_ns(const struct target_affinity *affinity, uint32_t connections);
 
 /* END_NONE: LIVE and in force. Else the reason why it is not (END_EXPIRED, END_PROCESS,
  * END_INSTANCE, or its own `end` when it has ended already). */
