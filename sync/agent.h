@@ -23,12 +23,19 @@ struct agent {
 	struct router_part *router; /* NULL: no router here */
 	struct target_part *target; /* NULL: no target here */
 	struct control_part *control;
+	unsigned int sessions; /* that are not freed yet; session.c */
+	int lock;	       /* RUNTIME/limpetd.lock */
 };
 
 uint64_t agent_now_ms(void); /* CLOCK_MONOTONIC */
 uint64_t agent_now_ns(void);
+/* agent.c: everything up to the parts, in the order of their start. -1 with a line in the log; then
+ * agent_stop still is due. Takes the configuration. */
+int agent_start(struct agent *agent, struct config *config);
+/* GOODBYE to every peer, then everything down. */
+void agent_stop(struct agent *agent);
 /*
- * main.c: read the configuration file again and hand it to the parts (SIGHUP, POST /reload).
+ * Read the configuration file again and hand it to the parts (SIGHUP, POST /reload).
  * -errno: one line in the log, and the old configuration stays.
  */
 int agent_reload(struct agent *agent);

@@ -17,9 +17,10 @@
 
 #define TICK_MS	     250
 #define HANDSHAKE_MS 5000 /* connect, TLS and HELLO together */
-#define GOODBYE_MS   1000 /* for what is unsent and GOODBYE, and then again for the peer to read it \
-			   */
-#define LATE_MS	  1000	  /* a tick later than this: this process stood still, not the peer */
+#define GOODBYE_MS                                                                                 \
+	1000	       /* for what is unsent and GOODBYE, and then again for the peer to read it   \
+			*/
+#define LATE_MS	  1000 /* a tick later than this: this process stood still, not the peer */
 #define INPUT_MAX (2 * 65536)
 #define LOWAT	  (64 * 1024) /* unsent bytes in the kernel */
 
@@ -74,6 +75,7 @@ static const char *reason_text(int reason)
 
 static void session_free(struct session *session)
 {
+	session->agent->sessions--;
 	if (session->stream)
 		bufferevent_free(session->stream);
 	if (session->tick)
@@ -229,6 +231,35 @@ void session_end(struct session *session, enum goodbye_reason reason, const char
 	session->deadline_ms = agent_now_ms() + GOODBYE_MS;
 	bufferevent_setwatermark(session->stream, EV_WRITE, 0, 0);
 	write_message(session, &goodbye);
+}
+
+static void nobody_closed(void *context, struct session *session, enum goodbye_reason reason,
+			  const char *text)
+{
+	(void)context;
+	(void)session;
+	(void)reason;
+	(void)text;
+}
+
+void session_leave(struct session *session, enum goodbye_reason reason, const char *text)
+{
+	static const struct session_ops nobody = {.closed = nobody_closed};
+
+	session_end(session, reason, text);
+	session->ops = &nobody;
+	session->context = NULL;
+}
+
+void sessions_flush(struct agent *agent)
+{
+	uint64_t limit = agent_now_ms() + GOODBYE_MS;
+	const struct timeval soon = {0, TICK_MS * 1000};
+
+	while (agent->sessions && agent_now_ms() < limit) {
+		event_base_loopexit(agent->base, &soon);
+		event_base_loop(agent->base, EVLOOP_ONCE);
+	}
 }
 
 void session_drop(struct session *session)
@@ -404,6 +435,12 @@ static void on_established(struct session *session)
 	write_message(session, &hello);
 }
 
+/* Who closes or resets is there: the agent has ended, its node has not. Else the path is broken. */
+static bool node_lives(short what, int number)
+{
+	return (what & BEV_EVENT_EOF) || number == 0 || number == ECONNRESET || number == EPIPE;
+}
+
 static void on_failure(struct session *session, short what)
 {
 	unsigned long error = bufferevent_get_openssl_error(session->stream);
@@ -427,7 +464,9 @@ static void on_failure(struct session *session, short what)
 	     (error && ERR_GET_REASON(error) != SSL_R_UNEXPECTED_EOF_WHILE_READING)))
 		log_warning("session: no session with %s: %s; check both nodes' certificates",
 			    session->label, text);
-	lost(session, 0, text);
+	lost(session,
+	     session->state == SESSION_OPEN && node_lives(what, number) ? GOODBYE_STOPPING : 0,
+	     text);
 }
 
 static void on_event(struct bufferevent *stream, short what, void *context)
@@ -520,6 +559,7 @@ static struct session *session_new(struct agent *agent, int fd, bool accepts,
 	if (!session || !ssl)
 		goto out;
 	session->agent = agent;
+	agent->sessions++;
 	session->ops = ops;
 	session->context = context;
 	session->ours = *hello;
@@ -530,8 +570,10 @@ static struct session *session_new(struct agent *agent, int fd, bool accepts,
 		agent->base, fd, ssl,
 		accepts ? BUFFEREVENT_SSL_ACCEPTING : BUFFEREVENT_SSL_CONNECTING,
 		BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
-	if (!session->stream)
+	if (!session->stream) {
+		agent->sessions--;
 		goto out;
+	}
 	if (start_events(session)) {
 		session_free(session);
 		return NULL;

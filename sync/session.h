@@ -33,9 +33,11 @@ struct session_ops {
 	/* Fill in the clock and probes of a heartbeat about to be sent. */
 	void (*heartbeat)(void *context, struct session *session,
 			  struct message_heartbeat *heartbeat);
-	/* The session has ended; it is freed after this returns. reason 0: without a word. It is the
-	 * peer's GOODBYE or our own, whichever came first. A refusal (certificate, HELLO, message)
-	 * has been logged; how a session ended otherwise is in `text`, for the owner to log. */
+	/* The session has ended; it is freed after this returns. reason 0: without a word, the peer
+	 * was silent; GOODBYE_STOPPING also when the peer's kernel has closed or reset an open
+	 * session: its agent has died, its node has not. Else it is the peer's GOODBYE or our own,
+	 * whichever came first. A refusal (certificate, HELLO, message) has been logged; how a
+	 * session ended otherwise is in `text`, for the owner to log. */
 	void (*closed)(void *context, struct session *session, enum goodbye_reason reason,
 		       const char *text);
 };
@@ -58,6 +60,10 @@ void session_send(struct session *session, const struct message *message);
 void session_wake(struct session *session);
 /* Say GOODBYE, flush what fits, close; `closed` is called, from the event loop, not from within. */
 void session_end(struct session *session, enum goodbye_reason reason, const char *text);
+/* The same for an owner that goes: it is called no more, and may not use the session any more. */
+void session_leave(struct session *session, enum goodbye_reason reason, const char *text);
+/* Run the loop until every GOODBYE has been read, at most 1 s; when the daemon ends. */
+void sessions_flush(struct agent *agent);
 /* Forget it at once and unread what it has sent, without `closed`. */
 void session_drop(struct session *session);
 

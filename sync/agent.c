@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* agent.c - the life of limpetd on a node: what its parts stand on, and their start and stop. */
+#include "agent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "session.h"
+
+uint64_t agent_now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+uint64_t agent_now_ms(void)
+{
+	return agent_now_ns() / 1000000;
+}
+
+static int make_directory(const char *key, const char *path)
+{
+	if (!mkdir(path, 0755) || errno == EEXIST)
+		return 0;
+	log_error("%s %s: cannot be made: %s; make it, or configure another", key, path,
+		  strerror(errno));
+	return -1;
+}
+
+/* One limpetd a node: two would write the same tables. The lock goes with the process. */
+static int take_lock(struct agent *agent)
+{
+	const char *directory = agent->config->runtime_directory;
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s/limpetd.lock", directory);
+	agent->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (agent->lock < 0) {
+		log_error("%s: cannot be opened: %s", path, strerror(errno));
+		return -1;
+	}
+	if (flock(agent->lock, LOCK_EX | LOCK_NB)) {
+		log_error("%s: held by another limpetd of this node: stop that one first, or give "
+			  "this node a runtime_directory of its own",
+			  path);
+		return -1;
+	}
+	return 0;
+}
+
+static int open_maps(struct agent *agent)
+{
+	const struct config *config = agent->config;
+	int error = maps_open(&agent->maps, config->pin_path);
+
+	if (error == -ENOENT) {
+		log_error("Limpet is not loaded at %s: run `limpet load`", config->pin_path);
+		return -1;
+	}
+	if (error) {
+		log_error("pinned maps at %s: cannot be opened: %s; run `limpet unload`, then "
+			  "`limpet load`",
+			  config->pin_path, strerror(-error));
+		return -1;
+	}
+	if ((config->has_router && agent->maps.fd[MAP_ROLE] < 0) ||
+	    (config->has_target && agent->maps.fd[MAP_INSTANCES] < 0)) {
+		log_error("pinned maps at %s: the %s part is not loaded: run `limpet load`",
+			  config->pin_path,
+			  config->has_router && agent->maps.fd[MAP_ROLE] < 0 ? "router" : "target");
+		return -1;
+	}
+	return 0;
+}
+
+static int write_node_id(const char *path, uint64_t id)
+{
+	char new[4096];
+	FILE *file;
+
+	snprintf(new, sizeof(new), "%s.new", path);
+	file = fopen(new, "we");
+	if (!file)
+		return -errno;
+	fprintf(file, "%016" PRIx64 "\n", id);
+	if (fflush(file) || fsync(fileno(file)) || rename(new, path)) {
+		int error = errno;
+
+		fclose(file);
+		return -error;
+	}
+	fclose(file);
+	return 0;
+}
+
+/* Tells this node from another of the same name; drawn once, kept for ever. */
+static int read_node_id(struct agent *agent)
+{
+	char path[4096];
+	FILE *file;
+	int error = 0;
+
+	snprintf(path, sizeof(path), "%s/node_id", agent->config->state_directory);
+	file = fopen(path, "re");
+	if (file) {
+		int fields = fscanf(file, "%16" SCNx64, &agent->node_id);
+
+		fclose(file);
+		if (fields == 1 && agent->node_id)
+			return 0;
+		log_error("%s: holds no node id; remove it, and a new one is drawn", path);
+		return -1;
+	}
+	if (errno != ENOENT) {
+		error = -errno;
+	} else {
+		while (!agent->node_id)
+			if (getrandom(&agent->node_id, sizeof(agent->node_id), 0) < 0)
+				agent->node_id = 0;
+		error = write_node_id(path, agent->node_id);
+	}
+	if (error)
+		log_error("%s: cannot be kept: %s", path, strerror(-error));
+	return error;
+}
+
+static int start_parts(struct agent *agent)
+{
+	if (agent->config->has_router) {
+		agent->router = router_start(agent);
+		if (!agent->router)
+			return -1;
+	}
+	if (agent->config->has_target) {
+		agent->target = target_start(agent);
+		if (!agent->target)
+			return -1;
+	}
+	agent->control = control_start(agent);
+	return agent->control ? 0 : -1;
+}
+
+int agent_start(struct agent *agent, struct config *config)
+{
+	memset(agent, 0, sizeof(*agent));
+	agent->config = config;
+	agent->lock = -1;
+	for (int id = 0; id < MAPS; id++)
+		agent->maps.fd[id] = -1;
+	if (make_directory("runtime_directory", config->runtime_directory) ||
+	    make_directory("state_directory", config->state_directory) || take_lock(agent) ||
+	    open_maps(agent) || read_node_id(agent))
+		return -1;
+	agent->base = event_base_new();
+	if (!agent->base) {
+		log_error("event loop: not begun: %s", strerror(ENOMEM));
+		return -1;
+	}
+	agent->tls = tls_context_new(config);
+	if (!agent->tls)
+		return -1;
+	return start_parts(agent);
+}
+
+void agent_stop(struct agent *agent)
+{
+	if (agent->control)
+		control_stop(agent->control);
+	if (agent->target)
+		target_stop(agent->target);
+	if (agent->router)
+		router_stop(agent->router);
+	if (agent->base) {
+		sessions_flush(agent);
+		event_base_free(agent->base);
+	}
+	tls_context_free(agent->tls);
+	maps_close(&agent->maps);
+	if (agent->lock >= 0)
+		close(agent->lock);
+	config_free(agent->config);
+}
+
+/* What limpetd cannot change while it runs. NULL: nothing of that differs. */
+static const char *fixed_difference(const struct config *a, const struct config *b)
+{
+	if (strcmp(a->node, b->node))
+		return "node";
+	if (strcmp(a->pin_path, b->pin_path))
+		return "pin_path";
+	if (strcmp(a->runtime_directory, b->runtime_directory))
+		return "runtime_directory";
+	if (strcmp(a->state_directory, b->state_directory))
+		return "state_directory";
+	if (a->has_router != b->has_router)
+		return "router";
+	if (a->has_target != b->has_target)
+		return "target";
+	if (a->has_router && (!address_equal(&a->router.listen, &b->router.listen) ||
+			      a->router.listen_port != b->router.listen_port))
+		return "router.listen";
+	return NULL;
+}
+
+static int reload_parts(struct agent *agent, const struct config *config)
+{
+	int error;
+
+	if (agent->router) {
+		error = router_reload(agent->router, config);
+		if (error)
+			return error;
+	}
+	if (agent->target) {
+		error = target_reload(agent->target, config);
+		if (error) {
+			if (agent->router)
+				router_reload(agent->router, agent->config);
+			return error;
+		}
+	}
+	return 0;
+}
+
+int agent_reload(struct agent *agent)
+{
+	struct config *config;
+	struct tls_context *tls;
+	char text[CONFIG_ERROR];
+	const char *fixed;
+	int error = config_load(agent->config->path, &config, text);
+
+	if (error) {
+		log_error("%s (the configuration in force stays)", text);
+		return error;
+	}
+	fixed = fixed_difference(agent->config, config);
+	if (fixed) {
+		log_error("%s: `%s` has changed: that needs a restart of limpetd (the "
+			  "configuration in force stays)",
+			  config->path, fixed);
+		config_free(config);
+		return -EINVAL;
+	}
+	tls = tls_context_new(config); /* sessions that are open keep theirs */
+	error = tls ? reload_parts(agent, config) : -EINVAL;
+	if (error) {
+		tls_context_free(tls);
+		config_free(config);
+		return error;
+	}
+	tls_context_free(agent->tls);
+	agent->tls = tls;
+	config_free(agent->config);
+	agent->config = config;
+	log_info("configuration %s read again", config->path);
+	return 0;
+}
