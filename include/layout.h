@@ -34,8 +34,9 @@
 #define RING_SIZE     65537
 #define RING_LANES    4 /* targets in one ring element, which is 8 bytes */
 #define RING_ELEMENTS ((RING_SIZE + RING_LANES - 1) / RING_LANES)
-#define GUESS_RING    MAX_SERVICES /* number of the ring of targets that are not in sync (promise 4) \
-				    */
+#define GUESS_RING                                                                                 \
+	MAX_SERVICES /* number of the ring of targets that are not in sync (promise 4)             \
+		      */
 
 /* How long things last in the data plane. */
 #define NOTED_NS (10ULL * 1000000000) /* a noted flow is believed without its target's report */
@@ -43,8 +44,7 @@
 	(250ULL *                                                                                  \
 	 1000000) /* an unknown flow is dropped from its first sight: the report is on its way */
 #define SIGHTING_LAST_NS                                                                           \
-	(130ULL *                                                                                  \
-	 1000000000) /* a sighting is forgotten; TCP sends again after 120 s at most */
+	(130ULL * 1000000000) /* a sighting is forgotten; TCP sends again after 120 s at most */
 #define SYN_HOLD_NS                                                                                \
 	(200ULL * 1000000) /* SYNs of services with affinity wait for the affinities at most */
 #define STEERED_NS                                                                                 \
@@ -379,14 +379,16 @@ struct instance_load {
 	__u32 affinities;
 	__u64 asker; /* incarnation of the process that asks over this instance's listeners; 0: none
 			yet */
-	__u32 shared; /* a second living process has asked: the instance cannot be steered to */
+	__u32 shared; /* a second living process has asked: no affinities until the asker is gone */
 	__u32 zero;
 };
 
-/* target/socket_notes: storage of a listener, cloned into the connections that it accepts. */
+/*
+ * target/socket_notes: storage of a listener, cloned into the connections that it accepts. It tells
+ * the tracker of which instance a new connection is, and proves nothing after that.
+ */
 struct socket_note {
-	__u64 cookie; /* of the socket that this note was written for: a connection's note names the
-			 connection */
+	__u64 cookie;	/* of the listener that this note was written for */
 	__u32 instance; /* slot + 1; 0: not adopted */
 	__u32 zero;
 };
@@ -401,9 +403,13 @@ struct target_connection {
 
 #define NO_INSTANCE 0xffffffffU
 
-/* target/sockets: key: a socket's cookie; which connection entry is its. written by the tracker. */
+/* target/sockets: key: a socket's cookie; which connection entry is its, and under what it was
+ * counted. written by the tracker. */
 struct socket_connection {
 	struct connection_key key;
+	__u16 scope;	    /* of the service when the connection came; a reload may change it */
+	__u8 client_prefix; /* likewise */
+	__u8 zero;
 };
 
 /* target/clients: established connections of a client to an instance, in a scope. written by the
@@ -419,21 +425,29 @@ struct client_key {
  * shows that.
  */
 struct client_count {
-	__u64 word; /* incarnation << 32 | connections; connections = CLIENT_DEAD: being deleted */
+	__u64 word; /* incarnation << 32 | connections; with CLIENT_DEAD: is being deleted, and who
+		       deletes it enters the connections that came meanwhile anew */
 };
 
-#define CLIENT_DEAD 0xffffffffU
+#define CLIENT_DEAD		 0x80000000U /* a bit of the connections */
+#define CLIENT_CONNECTIONS(word) ((__u32)(word) & ~CLIENT_DEAD)
 
 /*
  * target/affinities: the CRHT. key: struct affinity_key; written by the kernel's programs only.
  *
  * `word` decides: id << 8 | enum affinity_phase, changed by compare-and-swap only. Whoever moves it
- * to BUSY owns the other fields until it moves it on; they are believed only when `word` is LIVE
- * with the same id before and after reading. Only the agent's reaper (op AGENT_REAP) deletes, by
- * way of REAPED, so that no entry vanishes under a request that revives it. Ids are unique on this
- * target and count up.
+ * to BUSY or CHANGING owns the other fields until it moves it on; they are believed only when
+ * `word` is LIVE with the same id before and after reading. Only the agent's reaper (op AGENT_REAP)
+ * deletes, by way of REAPED, so that no entry vanishes under a request that revives it. Ids are
+ * unique on this target and count up. idle_since_ns and steered_ns are written without owning it.
  */
-enum affinity_phase { PHASE_BUSY, PHASE_LIVE, PHASE_ENDED, PHASE_REAPED };
+enum affinity_phase {
+	PHASE_BUSY, /* is being made or ended: not in force */
+	PHASE_LIVE,
+	PHASE_ENDED,
+	PHASE_REAPED,
+	PHASE_CHANGING /* LIVE, and being changed: in force all the while */
+};
 
 enum affinity_end {
 	END_NONE,
@@ -482,7 +496,7 @@ struct grant {
 /* target/processes: processes that have asked, while they live. key: __u32 tgid; written by request
  * and tracker. */
 struct process {
-	__u64 incarnation;
+	__u64 incarnation; /* a number never given before << 32 | tgid */
 };
 
 /* target/identity: one element; counters that never go back; changed by atomic add only. */
@@ -495,7 +509,7 @@ struct identity {
 enum event_type {
 	EVENT_CONNECTION = 1, /* key.connection has come or gone; `how` tells how it ended */
 	EVENT_AFFINITY,	      /* key.affinity has come, changed or ended */
-	EVENT_LISTEN,	      /* a socket listens: cookie, pid */
+	EVENT_LISTEN,	      /* a socket listens: cookie, pid, key.connection: its address, port */
 	EVENT_LISTEN_END,     /* a listening socket has closed: cookie */
 	EVENT_PROCESS_END,    /* a process of target/processes has exited: pid */
 	EVENT_SHARED	      /* several processes ask over one instance: number = slot */
@@ -523,9 +537,13 @@ struct event {
  */
 enum agent_op {
 	AGENT_END_AFFINITY, /* end affinity `affinity` if its id is still `id`, for reason `end` */
-	AGENT_REAP, /* delete it if it has ended or expired (then END_EXPIRED); -ENOENT, -EBUSY */
-	AGENT_REPAIR_OPEN, /* enter the connection of a socket that the tracker has missed */
-	AGENT_REPAIR_CLOSE /* remove `connection` if its cookie is `id`: its socket is gone */
+	AGENT_REAP,	   /* in force: -EBUSY; expired, or its instance or process gone: ended now,
+			      -EAGAIN; ended before: deleted, 0; -ENOENT. Leave a second between, in which
+			      `status` tells why. */
+	AGENT_REPAIR_OPEN, /* enter the connection of a socket that the tracker has missed, or give
+			      one that is known an instance; -EEXIST */
+	AGENT_REPAIR_CLOSE /* remove `connection` if its cookie is `id`: its socket is gone; -ENOENT
+			    */
 };
 
 struct agent_call {
@@ -571,7 +589,7 @@ LAYOUT_SIZE(instance, 24);
 LAYOUT_SIZE(instance_load, 24);
 LAYOUT_SIZE(socket_note, 16);
 LAYOUT_SIZE(target_connection, 24);
-LAYOUT_SIZE(socket_connection, 20);
+LAYOUT_SIZE(socket_connection, 24);
 LAYOUT_SIZE(client_key, 24);
 LAYOUT_SIZE(client_count, 8);
 LAYOUT_SIZE(target_affinity, 72);
