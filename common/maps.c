@@ -300,6 +300,22 @@ int maps_put_ring(const struct maps *maps, __u32 number, const __u16 *slots)
 	return error;
 }
 
+int maps_get_ring(const struct maps *maps, __u32 number, __u32 slot)
+{
+	struct ring_element element;
+	__u32 id, index = slot / RING_LANES;
+	int fd, error = maps_get(maps, MAP_RINGS, &number, &id);
+
+	if (error)
+		return error;
+	fd = bpf_map_get_fd_by_id(id);
+	if (fd < 0)
+		return fd;
+	error = bpf_map_lookup_elem(fd, &index, &element);
+	close(fd);
+	return error ? error : element.target[slot % RING_LANES];
+}
+
 int maps_agent_call(int program, struct agent_call *call)
 {
 	LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = call, .ctx_size_in = sizeof(*call));

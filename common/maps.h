@@ -97,6 +97,9 @@ const char *counter_text(enum counter counter);
 /* A new ring from slots[RING_SIZE] in place of the present one, in one step. */
 int maps_put_ring(const struct maps *maps, __u32 number, const __u16 *slots);
 
+/* The target in a slot of the ring (NO_NUMBER: none), or -ENOENT while there is no ring. */
+int maps_get_ring(const struct maps *maps, __u32 number, __u32 slot);
+
 /* Run target/agent (layout.h) with this call; its result. -ENOENT: not loaded. `program` from
  * maps_open_pin. */
 int maps_agent_call(int program, struct agent_call *call);
