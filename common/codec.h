@@ -18,10 +18,19 @@ ssize_t message_encode(const struct message *message, uint8_t *out, size_t size)
 /*
  * Read one frame from in[0..length): the number of bytes it took, 0 when it is not complete yet
  * (wait for more), or -EPROTO; then *why says in a few words what was wrong. *message is written
- * only on success.
+ * only on success; of a HELLO in another version than WIRE_VERSION only `version` is filled in, the
+ * rest is zero.
  */
 ssize_t message_decode(const uint8_t *in, size_t length, struct message *message, const char **why);
 
 const char *message_name(uint8_t type); /* "CONNECTION", for the log */
+
+/* The hash of an entry for DIGEST's sums: of CONNECTION's or AFFINITY's payload under the session's
+ * digest key (docs/PROTOCOL.md, 7). 0 for any other message, or one that could not be encoded. */
+uint64_t message_sum(const struct message *message, const uint64_t key[2]);
+
+/* 1 to 31 characters of a-z 0-9 . _ - and a NUL: what may be the name of a node, service or scope.
+ */
+bool wire_name_valid(const char name[NAME_SIZE]);
 
 #endif

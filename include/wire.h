@@ -3,7 +3,7 @@
  * wire.h - the messages between targets and routers, as docs/PROTOCOL.md describes them.
  *
  * Whoever changes a byte on the wire raises WIRE_VERSION. Nothing in here is laid out as on the
- * wire: the codec (common/wire.c) reads and writes each member by itself.
+ * wire: the codec (common/codec.c) reads and writes each member by itself.
  */
 #ifndef LIMPET_WIRE_H
 #define LIMPET_WIRE_H
@@ -39,7 +39,7 @@ enum message_type {
 	MESSAGE_LOST,		/* R */
 	MESSAGE_ROLE,		/* R active or standby */
 	MESSAGE_BARRIER,	/* R asks, T answers when all that it knew has been sent */
-	MESSAGE_DIGEST,		/* T count and sum of what it has sent */
+	MESSAGE_DIGEST,		/* T count and sum of what it holds and this router sees */
 	MESSAGE_HEARTBEAT,	/* B */
 	MESSAGE_GOODBYE,	/* B the last message, with the reason */
 	MESSAGE_TYPES
@@ -51,7 +51,7 @@ enum wire_role { WIRE_TARGET = 1, WIRE_ROUTER = 2 };
 enum goodbye_reason {
 	GOODBYE_STOPPING = 1, /* the daemon ends; what it has reported stays true */
 	GOODBYE_LEAVING,      /* the target unloads: forget it */
-	GOODBYE_VERSION,      /* unsupported version; HELLO carries the sender's range */
+	GOODBYE_VERSION,      /* unsupported version; the text names the sender's */
 	GOODBYE_IDENTITY,     /* name, role or address are not those of the certificate */
 	GOODBYE_DUPLICATE,    /* the name is in use by another node that lives */
 	GOODBYE_MALFORMED,    /* a message could not be read */
@@ -122,7 +122,8 @@ struct message_connection {
 	uint8_t how; /* CONNECTION_END only: enum connection_end */
 };
 
-/* BEGIN and DONE; from a router: of its services, `number` counts up with each list. */
+/* BEGIN and DONE. From a router: of its services, `number` counts up with each list, from 1. From a
+ * target: of the table; `number` is that of the router's list which it covers. */
 struct message_list {
 	uint32_t number;
 };

@@ -33,7 +33,10 @@ struct target_mirror_ops {
 			  struct term *term);
 	/* The session has something to send: call target_mirror_next until it returns false. */
 	void (*wake)(void *context, unsigned int router);
-	/* The list of services of a router is complete: target_mirror_router_service reads it. */
+	/* The list of services of a router is complete: target_mirror_router_service reads it. The
+	 * router's snapshot waits for the next target_mirror_configure, so that must be called
+	 * (from here, or later when the services are served) even if nothing has changed, and
+	 * target_mirror_ready before it for what is ready. */
 	void (*services_changed)(void *context, unsigned int router);
 };
 
@@ -55,8 +58,9 @@ int target_mirror_receive(struct target_mirror *mirror, unsigned int router,
 			  const struct message *message, uint64_t now_ms);
 /*
  * The next message to write to this router, taken from the mirror now; false: nothing at the
- * moment. A barrier or DONE that waits for events to be drained: `drained` says whether the caller
- * has read the kernel's ring to its end since the last call.
+ * moment. DONE and the answer to a barrier wait for a call with `drained`: the caller has read the
+ * kernel's event ring to its end, and done the rescan if events were lost, since it passed this
+ * router's last message to target_mirror_receive (so: consume the ring, then call with true).
  */
 bool target_mirror_next(struct target_mirror *mirror, unsigned int router, bool drained,
 			uint64_t now_ms, struct message *message);
