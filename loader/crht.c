@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "../bpf/expiry.h"
+#include "affinity_rule.h"
 
 const struct column crht_connection_columns[] = {
 	{"client", 24},	  {"client_port", -11}, {"service", 12}, {"target", 10},
@@ -239,28 +239,6 @@ static int router_affinity(void *context, const void *key_, const void *value_)
 	return 0;
 }
 
-bool crht_affinity_holds(const struct node *node, const struct affinity_key *key,
-			 const struct target_affinity *affinity, __u64 now_ns, __u32 *connections)
-{
-	struct client_key client = {.client = *key, .instance = affinity->instance};
-	struct client_count count = {};
-	struct process process;
-
-	*connections = 0;
-	if ((affinity->word & 0xff) != PHASE_LIVE || affinity->instance >= MAX_INSTANCES)
-		return false;
-	if (node->instances[affinity->instance].state != INSTANCE_READY &&
-	    node->instances[affinity->instance].state != INSTANCE_DRAINING)
-		return false;
-	if (affinity->process && (maps_get(&node->maps, MAP_PROCESSES, &affinity->pid, &process) ||
-				  process.incarnation != affinity->process))
-		return false;
-	if (!maps_get(&node->maps, MAP_CLIENTS, &client, &count) &&
-	    (__u32)count.word != CLIENT_DEAD)
-		*connections = (__u32)count.word;
-	return now_ns < affinity_expires_ns(affinity, *connections);
-}
-
 static bool in_force_everywhere(const struct node *node, const struct affinity_key *key, __u64 id)
 {
 	struct grant grant;
@@ -277,17 +255,17 @@ static int target_affinity(void *context, const void *key_, const void *value_)
 	struct json_object *row;
 	unsigned int prefix;
 	const char *service;
-	__u32 connections;
+	struct affinity_facts facts;
 	__u64 expires;
 
 	if (key->scope >= MAX_SERVICES || value->service >= MAX_SERVICES)
 		return 0;
 	scope_service(walk->node, false, key->scope, address_is_ipv4(&key->client), &prefix);
 	service = walk->node->target_services[value->service].name;
-	if (!affinity_wanted(walk, key, false, service, prefix) ||
-	    !crht_affinity_holds(walk->node, key, value, walk->now_ns, &connections))
+	affinity_read_facts(&walk->node->maps, key, value, walk->now_ns, &facts);
+	if (!affinity_wanted(walk, key, false, service, prefix) || affinity_over(value, &facts))
 		return 0;
-	expires = affinity_expires_ns(value, connections);
+	expires = affinity_expiry_ns(value, facts.connections);
 	row = json_object_new_object();
 	add_prefix_client(row, key, prefix);
 	add_text(row, "service", service);
@@ -295,12 +273,12 @@ static int target_affinity(void *context, const void *key_, const void *value_)
 	add_text(row, "target", walk->node->config->node);
 	add_number(row, "instance", instance_id(walk->node, value->instance));
 	add_text(row, "state",
-		 in_force_everywhere(walk->node, key, value->word >> 8) ? "everywhere" : "here");
-	add_number(row, "connections", connections);
+		 in_force_everywhere(walk->node, key, affinity_id(value)) ? "everywhere" : "here");
+	add_number(row, "connections", facts.connections);
 	add_number(row, "idle_ms", value->idle_ns / 1000000);
 	json_object_object_add(
 		row, "expires_in_ms",
-		expires == NEVER_NS
+		expires == AFFINITY_NEVER
 			? NULL
 			: json_object_new_int64((int64_t)((expires - walk->now_ns) / 1000000)));
 	add_number(row, "age_ms",

@@ -19,9 +19,6 @@ extern const struct column crht_connection_columns[], crht_affinity_columns[];
 int crht_connections(struct node *node, const struct crht_filter *filter, struct listing *listing);
 int crht_affinities(struct node *node, const struct crht_filter *filter, struct listing *listing);
 
-/* An affinity that holds now: neither ended nor expired, its asker alive. */
-bool crht_affinity_holds(const struct node *node, const struct affinity_key *key,
-			 const struct target_affinity *affinity, __u64 now_ns, __u32 *connections);
 __u64 crht_now_ns(void);
 
 #endif

@@ -120,7 +120,7 @@ static int parse_drain(int argc, char **argv, bool resume, struct drain *drain)
 	int option;
 
 	optind = 0;
-	while ((option = getopt_long(argc, argv, resume ? "" : "", options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (resume || option == '?')
 			return -EINVAL;
 		drain->wait |= option == 'w';
@@ -212,6 +212,14 @@ static int wait_until_empty(const struct config *config, const struct drain *dra
 	}
 }
 
+static void instance_path(char *path, size_t size, const char *command, uint64_t instance)
+{
+	if (instance)
+		snprintf(path, size, "%s?instance=%" PRIu64, command, instance);
+	else
+		snprintf(path, size, "%s?", command);
+}
+
 int command_drain(const struct config *config, int argc, char **argv)
 {
 	struct drain drain = {};
@@ -223,8 +231,9 @@ int command_drain(const struct config *config, int argc, char **argv)
 		      stderr);
 		return 2;
 	}
-	snprintf(path, sizeof(path), "/drain?instance=%s%.0" PRIu64 "%s", "", drain.instance,
-		 drain.end_affinities ? "&end_affinities=1" : "");
+	instance_path(path, sizeof(path), "/drain", drain.instance);
+	if (drain.end_affinities)
+		strcat(path, "&end_affinities=1");
 	if (post(config, path))
 		return 1;
 	return drain.wait ? wait_until_empty(config, &drain) : 0;
@@ -239,7 +248,7 @@ int command_resume(const struct config *config, int argc, char **argv)
 		fputs("limpet: usage: limpet resume [instance ID]\n", stderr);
 		return 2;
 	}
-	snprintf(path, sizeof(path), "/resume?instance=%.0" PRIu64, drain.instance);
+	instance_path(path, sizeof(path), "/resume", drain.instance);
 	return post(config, path);
 }
 
