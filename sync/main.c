@@ -9,30 +9,30 @@
 #include "agent.h"
 #include "log.h"
 
-struct process {
+struct daemon {
 	struct agent agent;
 	struct event *terminate, *interrupt, *hangup, *watchdog;
 };
 
 static void on_stop(evutil_socket_t signal, short what, void *context)
 {
-	struct process *process = context;
+	struct daemon *daemon = context;
 
 	(void)what;
 	log_info("stopping on signal %d; packets, connections and affinities go on without limpetd",
 		 (int)signal);
-	event_base_loopbreak(process->agent.base);
+	event_base_loopbreak(daemon->agent.base);
 }
 
 static void on_hangup(evutil_socket_t signal, short what, void *context)
 {
-	struct process *process = context;
+	struct daemon *daemon = context;
 
 	(void)signal;
 	(void)what;
 	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu",
 		   (unsigned long long)(agent_now_ns() / 1000));
-	agent_reload(&process->agent);
+	agent_reload(&daemon->agent);
 	sd_notify(0, "READY=1");
 }
 
@@ -44,34 +44,34 @@ static void on_watchdog(evutil_socket_t fd, short what, void *context)
 	sd_notify(0, "WATCHDOG=1");
 }
 
-static int process_start(struct process *process)
+static int daemon_start(struct daemon *daemon)
 {
-	struct event_base *base = process->agent.base;
+	struct event_base *base = daemon->agent.base;
 	uint64_t usec = 0;
 
 	signal(SIGPIPE, SIG_IGN);
-	process->terminate = evsignal_new(base, SIGTERM, on_stop, process);
-	process->interrupt = evsignal_new(base, SIGINT, on_stop, process);
-	process->hangup = evsignal_new(base, SIGHUP, on_hangup, process);
-	if (!process->terminate || !process->interrupt || !process->hangup ||
-	    event_add(process->terminate, NULL) || event_add(process->interrupt, NULL) ||
-	    event_add(process->hangup, NULL))
+	daemon->terminate = evsignal_new(base, SIGTERM, on_stop, daemon);
+	daemon->interrupt = evsignal_new(base, SIGINT, on_stop, daemon);
+	daemon->hangup = evsignal_new(base, SIGHUP, on_hangup, daemon);
+	if (!daemon->terminate || !daemon->interrupt || !daemon->hangup ||
+	    event_add(daemon->terminate, NULL) || event_add(daemon->interrupt, NULL) ||
+	    event_add(daemon->hangup, NULL))
 		return -1;
 	if (sd_watchdog_enabled(0, &usec) > 0) {
 		struct timeval period = {.tv_sec = (time_t)(usec / 2 / 1000000),
 					 .tv_usec = (suseconds_t)(usec / 2 % 1000000)};
 
-		process->watchdog = event_new(base, -1, EV_PERSIST, on_watchdog, process);
-		if (!process->watchdog || event_add(process->watchdog, &period))
+		daemon->watchdog = event_new(base, -1, EV_PERSIST, on_watchdog, daemon);
+		if (!daemon->watchdog || event_add(daemon->watchdog, &period))
 			return -1;
 	}
 	return 0;
 }
 
-static void process_stop(struct process *process)
+static void daemon_stop(struct daemon *daemon)
 {
-	struct event *events[] = {process->terminate, process->interrupt, process->hangup,
-				  process->watchdog};
+	struct event *events[] = {daemon->terminate, daemon->interrupt, daemon->hangup,
+				  daemon->watchdog};
 
 	for (size_t i = 0; i < sizeof(events) / sizeof(*events); i++)
 		if (events[i])
@@ -80,19 +80,19 @@ static void process_stop(struct process *process)
 
 static int run(struct config *config)
 {
-	struct process process = {};
+	struct daemon daemon = {};
 	int status = EXIT_FAILURE;
 
-	if (agent_start(&process.agent, config) || process_start(&process))
+	if (agent_start(&daemon.agent, config) || daemon_start(&daemon))
 		goto out;
 	sd_notify(0, "READY=1");
 	log_info("limpetd " LIMPET_VERSION " on %s", config->node);
-	event_base_dispatch(process.agent.base);
+	event_base_dispatch(daemon.agent.base);
 	sd_notify(0, "STOPPING=1");
 	status = EXIT_SUCCESS;
 out:
-	process_stop(&process);
-	agent_stop(&process.agent);
+	daemon_stop(&daemon);
+	agent_stop(&daemon.agent);
 	return status;
 }
 
