@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "../bpf/expiry.h"
 #include "affinity_rule.h"
 
 const struct column crht_connection_columns[] = {
@@ -265,7 +266,7 @@ static int target_affinity(void *context, const void *key_, const void *value_)
 	affinity_read_facts(&walk->node->maps, key, value, walk->now_ns, &facts);
 	if (!affinity_wanted(walk, key, false, service, prefix) || affinity_over(value, &facts))
 		return 0;
-	expires = affinity_expiry_ns(value, facts.connections);
+	expires = affinity_expires_ns(value, facts.connections);
 	row = json_object_new_object();
 	add_prefix_client(row, key, prefix);
 	add_text(row, "service", service);
@@ -278,7 +279,7 @@ static int target_affinity(void *context, const void *key_, const void *value_)
 	add_number(row, "idle_ms", value->idle_ns / 1000000);
 	json_object_object_add(
 		row, "expires_in_ms",
-		expires == AFFINITY_NEVER
+		expires == NEVER_NS
 			? NULL
 			: json_object_new_int64((int64_t)((expires - walk->now_ns) / 1000000)));
 	add_number(row, "age_ms",
