@@ -16,7 +16,7 @@ uint64_t affinity_id(const struct target_affinity *affinity)
 enum affinity_end affinity_over(const struct target_affinity *affinity,
 				const struct affinity_facts *facts)
 {
-	if (affinity_phase(affinity) != PHASE_LIVE)
+	if (affinity_phase(affinity) != PHASE_LIVE && affinity_phase(affinity) != PHASE_CHANGING)
 		return affinity->end == END_NONE ? END_EXPIRED : affinity->end;
 	if (facts->instance_state != INSTANCE_READY && facts->instance_state != INSTANCE_DRAINING)
 		return END_INSTANCE;
@@ -37,8 +37,8 @@ void affinity_read_facts(const struct maps *maps, const struct affinity_key *key
 	struct instance instance;
 
 	*facts = (struct affinity_facts){.now_ns = now_ns, .instance_state = INSTANCE_FREE};
-	if (maps_get(maps, MAP_CLIENTS, &client, &count) == 0 && (__u32)count.word != CLIENT_DEAD)
-		facts->connections = (__u32)count.word;
+	if (maps_get(maps, MAP_CLIENTS, &client, &count) == 0)
+		facts->connections = CLIENT_CONNECTIONS(count.word);
 	if (affinity->process && maps_get(maps, MAP_PROCESSES, &affinity->pid, &process) == 0)
 		facts->process = process.incarnation;
 	if (maps_get(maps, MAP_INSTANCES, &affinity->instance, &instance) == 0)
