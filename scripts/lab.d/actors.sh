@@ -1,0 +1,115 @@
+# shellcheck shell=bash disable=SC2034,SC2153 # part of lab-lib.sh
+# SPDX-License-Identifier: BSD-2-Clause
+# actors.sh - instances on the targets, clients in the client's node.
+
+# start_instance NODE [OPTION...]: its pid is printed once it listens.
+start_instance()
+{
+	local node=$1 name pid
+
+	shift
+	name=instance.$EPOCHREALTIME
+	run_on "$node" "$name" /usr/bin/python3 "$LAB_ROOT/tests/net/server.py" "$@"
+	pid=$(cat "$LAB_DIR/$node/$name.pid")
+	mv "$LAB_DIR/$node/$name.pid" "$LAB_DIR/$node/instance.$pid.pid"
+	mv "$LAB_DIR/$node/$name.log" "$LAB_DIR/$node/instance.$pid.log" 2>/dev/null ||
+		wait_until 5 "the instance's log" \
+			mv "$LAB_DIR/$node/$name.log" "$LAB_DIR/$node/instance.$pid.log" || return 1
+	wait_until 10 "instance $pid on $node to listen" \
+		grep -q '^listening' "$LAB_DIR/$node/instance.$pid.log" || {
+		cat "$LAB_DIR/$node/instance.$pid.log" >&2
+		return 1
+	}
+	echo "$pid"
+}
+
+# start_instances N [OPTION...]: N on each target; waits until they are adopted and the routers know.
+start_instances()
+{
+	local number=$1 node count
+
+	shift
+	for node in $(lab_targets); do
+		for ((count = 0; count < number; count++)); do
+			start_instance "$node" "$@" >/dev/null || return 1
+		done
+	done
+	wait_adopted "$number"
+}
+
+# instance_pids NODE: those that live.
+instance_pids()
+{
+	local file pid
+
+	for file in "$LAB_DIR/$1"/instance.*.pid; do
+		[ -e "$file" ] || continue
+		pid=$(<"$file")
+		process_is_gone "$pid" || echo "$pid"
+	done
+}
+
+# node_of_pid PID: the target that this instance runs on.
+node_of_pid()
+{
+	basename "$(dirname "$(ls "$LAB_DIR"/*/instance."$1".pid)")"
+}
+
+instances_are()
+{
+	[ "$(show "$1" instances 'sum(i["state"] == "ready" for i in d)')" = "$2" ]
+}
+
+targets_ready()
+{
+	[ "$(show "$1" targets \
+		'sum(t["state"] == "up" and t["path"] == "ok" and t["ready_instances"] > 0 for t in d)')" = \
+		"$LAB_TARGETS" ]
+}
+
+# wait_adopted N: each target has N ready instances, and every router that runs knows of it.
+wait_adopted()
+{
+	local node
+
+	for node in $(lab_targets); do
+		wait_until 10 "$1 instances on $node to be adopted" instances_are "$node" "$1" || return 1
+	done
+	for node in r1 r2; do
+		! limpetd_is_up "$node" || [ "$LAB_MODE" != continuous ] ||
+			wait_until 10 "$node to see every target ready" targets_ready "$node" || return 1
+	done
+}
+
+
+client()
+{
+	on client /usr/bin/python3 "$LAB_ROOT/tests/net/client.py" "$@"
+}
+
+# client_start NAME ARGUMENT...: in the background. `client_end NAME` ends it and prints its report.
+client_start()
+{
+	local name=$1
+
+	shift
+	rm -f "$LAB_DIR/client/$name".{log,open,stop}
+	run_on client "$name" /usr/bin/python3 "$LAB_ROOT/tests/net/client.py" "$@" \
+		--opened "$LAB_DIR/client/$name.open" --stop "$LAB_DIR/client/$name.stop"
+	wait_until 60 "client $name to be connected" client_is_open "$name"
+}
+
+client_is_open()
+{
+	[ -e "$LAB_DIR/client/$1.open" ] || process_is_gone "$(cat "$LAB_DIR/client/$1.pid")"
+}
+
+client_end()
+{
+	local name=$1
+
+	touch "$LAB_DIR/client/$name.stop"
+	wait_until 90 "client $name to end" process_is_gone "$(cat "$LAB_DIR/client/$name.pid")" ||
+		return 1
+	cat "$LAB_DIR/client/$name.log"
+}
