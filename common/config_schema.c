@@ -142,7 +142,7 @@ static void listen_to(cyaml_log_t level, void *context, const char *format, va_l
 		return;
 	vsnprintf(line, sizeof(line), format, arguments);
 	line[strcspn(line, "\n")] = 0;
-	if (!strstr(line, "  in ")) {
+	if (strncmp(line, "  in ", 5)) {
 		subject = strrchr(line, ' ');
 		if (!complaint->subject[0] && subject)
 			snprintf(complaint->subject, sizeof(complaint->subject), "%.100s",
@@ -152,8 +152,8 @@ static void listen_to(cyaml_log_t level, void *context, const char *format, va_l
 	if (complaint->count == MAX_STEPS)
 		return;
 	*step = (struct step){0};
-	if (sscanf(line, "Load:   in mapping field '%63[^']'", step->key) != 1)
-		(void)!sscanf(line, "Load:   in sequence entry '%u'", &step->entry);
+	if (sscanf(line, "  in mapping field '%63[^']'", step->key) != 1)
+		(void)!sscanf(line, "  in sequence entry '%u'", &step->entry);
 	complaint->count++;
 }
 
