@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * decapsulate.h - the target's part: packets that a router has wrapped for this node are unwrapped
+ * and passed to its own kernel, and never routed again, so that no packet goes round between a
+ * router and a target. From routers only, and for what is served here only.
+ */
+#ifndef LIMPET_DECAPSULATE_H
+#define LIMPET_DECAPSULATE_H
+
+#include "build.h"
+#include "node_maps.h"
+
+static __always_inline bool is_encapsulated(const struct packet *packet)
+{
+	const struct settings *settings = packet->settings;
+	const struct ip *outer = &packet->ip;
+
+	return settings->is_target &&
+	       (outer->protocol == IPPROTO_IPIP || outer->protocol == IPPROTO_IPV6) &&
+	       same_address(&outer->destination, &settings->target) &&
+	       !no_address(&settings->target);
+}
+
+/* A probe of the path from a router: remember how far it has come. */
+static __always_inline enum counter take_probe(struct cursor *cursor, const struct settings *own,
+					       const struct ip *outer, const struct ip *inner)
+{
+	struct udphdr *udp = cursor->at;
+	struct probe_payload *payload = (void *)(udp + 1);
+	struct probe first = {}, *probe;
+	__u64 sequence;
+
+	if (!same_address(&inner->destination, &own->target))
+		return COUNT_DECAP_NO_SERVICE;
+	if ((void *)(payload + 1) > cursor->end)
+		return COUNT_DECAP_MALFORMED;
+	if (udp->dest != bpf_htons(PROBE_PORT))
+		return COUNT_DECAP_NO_SERVICE;
+	if (payload->magic != bpf_htonl(PROBE_MAGIC) || payload->kind > PROBE_FULL)
+		return COUNT_DECAP_MALFORMED;
+	sequence = bpf_be64_to_cpu(payload->sequence);
+	probe = bpf_map_lookup_elem(&probes, &outer->source);
+	if (!probe) {
+		bpf_map_update_elem(&probes, &outer->source, &first, BPF_NOEXIST);
+		probe = bpf_map_lookup_elem(&probes, &outer->source);
+	}
+	if (!probe)
+		return COUNT_DECAP_MALFORMED;
+	if (payload->kind == PROBE_FULL)
+		probe->full_sequence = sequence;
+	else
+		probe->small_sequence = sequence;
+	return COUNT_DECAP_PROBES;
+}
+
+/* What becomes of a router's packet, by what is in it; only COUNT_DECAP_PACKETS goes on. */
+static __always_inline enum counter judge_inner(struct cursor *cursor, const struct settings *own,
+						const struct ip *outer, struct ip *inner)
+{
+	struct service_key service = {};
+	__u8 type;
+
+	if (outer->fragment)
+		return COUNT_DECAP_MALFORMED;
+	if (!parse_ip(cursor, outer->protocol == IPPROTO_IPIP ? FAMILY_IP4 : FAMILY_IP6, inner))
+		return COUNT_DECAP_MALFORMED;
+	if (inner->fragment || !inner->whole)
+		return COUNT_DECAP_MALFORMED;
+	if (inner->protocol == IPPROTO_UDP)
+		return take_probe(cursor, own, outer, inner);
+	service.address = inner->destination;
+	if (inner->protocol == IPPROTO_TCP) {
+		struct tcp tcp;
+
+		if (!parse_tcp(cursor, inner, &tcp))
+			return COUNT_DECAP_MALFORMED;
+		service.port = tcp.destination;
+		service.protocol = IPPROTO_TCP;
+	} else if (is_icmp(inner)) {
+		if (!parse_icmp(cursor, &type))
+			return COUNT_DECAP_MALFORMED;
+		if (!is_icmp_error(inner->family, type))
+			return COUNT_DECAP_NO_SERVICE;
+	} else {
+		return COUNT_DECAP_NO_SERVICE;
+	}
+	return bpf_map_lookup_elem(&served, &service) ? COUNT_DECAP_PACKETS
+						      : COUNT_DECAP_NO_SERVICE;
+}
+
+/* The outer header goes; the link header, with its tags, moves up to the inner one. */
+static __noinline int decapsulate(const struct packet *packet)
+{
+	const struct ip *outer = &packet->ip;
+	enum counter verdict;
+	struct cursor cursor;
+	struct ip inner = {};
+
+	if (!bpf_map_lookup_elem(&routers, &outer->source)) {
+		count(COUNT_DECAP_NOT_ROUTER);
+		return XDP_DROP;
+	}
+	cursor_at_payload(&cursor, packet);
+	verdict = judge_inner(&cursor, packet->settings, outer, &inner);
+	if (verdict == COUNT_DECAP_PACKETS) {
+		if (bpf_xdp_adjust_head(packet->context, (int)outer->header))
+			verdict = COUNT_DECAP_MALFORMED;
+		cursor_start(&cursor, packet->context);
+		if (!put_link(&cursor, &packet->link, inner.family))
+			verdict = COUNT_DECAP_MALFORMED;
+	}
+	count(verdict);
+	return verdict == COUNT_DECAP_PACKETS ? XDP_PASS : XDP_DROP;
+}
+
+#endif

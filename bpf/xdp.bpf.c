@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * xdp.bpf.c - a packet's way through a node, router and target alike:
+ *
+ *   encapsulated for this target?  ── decapsulate.h ──▶ PASS or DROP, never routed again
+ *   for a service of this router?  ── choose.h ──▶ a target ── forward.h ──▶ TX or REDIRECT
+ *                                             └──▶ held: DROP; nobody serves: RST ── answer.h
+ *   an ICMP error about one?       ──▶ the same target
+ *   anything else                  ──▶ PASS, untouched
+ */
+#include "choose.h"
+#include "decapsulate.h"
+#include "forward.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+static __always_inline int verdict(enum counter counter, int action)
+{
+	count(counter);
+	return action;
+}
+
+/* Has some service this address? */
+static __always_inline bool is_service_address(const struct address *address)
+{
+	struct service_key key = {.address = *address};
+
+	return bpf_map_lookup_elem(&service_index, &key);
+}
+
+/* The service's number, or NO_NUMBER. */
+static __always_inline __u32 find_service(const struct address *address, __be16 port)
+{
+	struct service_key key = {.address = *address, .port = port, .protocol = IPPROTO_TCP};
+	const __u32 *number = bpf_map_lookup_elem(&service_index, &key);
+
+	return number ? *number : NO_NUMBER;
+}
+
+/* Which flow does the quoted packet, sent by a service's target, belong to? Its target's number. */
+static __always_inline int quoted_owner(struct cursor *cursor, const struct ip *ip)
+{
+	struct connection_key key = {};
+	struct ip quoted = {};
+	__be16 service_port;
+	__u32 service;
+
+	if (!parse_ip(cursor, ip->family, &quoted) || quoted.fragment ||
+	    quoted.protocol != IPPROTO_TCP || !same_address(&quoted.source, &ip->destination) ||
+	    !parse_ports(cursor, &service_port, &key.client_port))
+		return CHOICE_DROP;
+	service = find_service(&quoted.source, service_port);
+	if (service == NO_NUMBER)
+		return CHOICE_DROP;
+	key.client = quoted.destination;
+	key.service = service;
+	return flow_owner(&key, flow_now_ns());
+}
+
+/* An ICMP error goes to the target whose packet it quotes; the rest is this node's. */
+static __noinline int route_icmp(const struct packet *packet)
+{
+	const struct ip *ip = &packet->ip;
+	struct cursor cursor;
+	__u8 type;
+	int owner;
+
+	if (!is_service_address(&ip->destination))
+		return verdict(COUNT_PASS_NO_SERVICE, XDP_PASS);
+	cursor_at_payload(&cursor, packet);
+	if (!ip->whole || !parse_icmp(&cursor, &type))
+		return verdict(COUNT_DROP_MALFORMED, XDP_DROP);
+	if (!is_icmp_error(ip->family, type))
+		return verdict(COUNT_PASS_ICMP, XDP_PASS);
+	owner = quoted_owner(&cursor, ip);
+	if (owner < 0)
+		return verdict(COUNT_PASS_ICMP, XDP_PASS);
+	count(COUNT_ICMP_RELAYED);
+	return forward(packet, owner);
+}
+
+static __always_inline int route_tcp(struct packet *packet, struct cursor *cursor)
+{
+	struct question question = {
+		.tcp = &packet->tcp, .now_ns = flow_now_ns(), .hold_ns = packet->settings->hold_ns};
+	const struct ip *ip = &packet->ip;
+	__u32 service;
+	int choice;
+
+	if (!ip->whole || !parse_tcp(cursor, ip, &packet->tcp)) {
+		if (is_service_address(&ip->destination))
+			return verdict(COUNT_DROP_MALFORMED, XDP_DROP);
+		return verdict(COUNT_PASS_NO_SERVICE, XDP_PASS);
+	}
+	service = find_service(&ip->destination, packet->tcp.destination);
+	question.service = bpf_map_lookup_elem(&services, &service);
+	if (!question.service) /* NO_NUMBER, too, is beyond the array's end */
+		return verdict(COUNT_PASS_NO_SERVICE, XDP_PASS);
+	count(COUNT_SERVICE_PACKETS);
+	question.key.client = ip->source;
+	question.key.client_port = packet->tcp.source;
+	question.key.service = service;
+	choice = choose(&question);
+	if (choice >= 0)
+		return forward(packet, choice);
+	return choice == CHOICE_REFUSE ? answer_refused(packet) : XDP_DROP;
+}
+
+/*
+ * A fragment hides its ports, so it cannot follow its connection (targets lower their MSS, routers
+ * answer what is too big: none should be). What is known not to be TCP is none of ours.
+ */
+static __always_inline bool may_be_tcp(const struct ip *ip)
+{
+	if (ip->has_header)
+		return ip->protocol != IPPROTO_UDP && ip->protocol != PROTOCOL_ICMP6;
+	return ip->protocol == IPPROTO_TCP;
+}
+
+static __always_inline int route(struct packet *packet, struct cursor *cursor)
+{
+	const struct ip *ip = &packet->ip;
+
+	if (ip->fragment) {
+		if (may_be_tcp(ip) && is_service_address(&ip->destination))
+			return verdict(COUNT_DROP_FRAGMENT, XDP_DROP);
+		return verdict(COUNT_PASS_NO_SERVICE, XDP_PASS);
+	}
+	if (is_icmp(ip))
+		return route_icmp(packet);
+	if (ip->protocol != IPPROTO_TCP)
+		return verdict(COUNT_PASS_NO_SERVICE, XDP_PASS);
+	return route_tcp(packet, cursor);
+}
+
+SEC("xdp")
+int xdp_limpet(struct xdp_md *context)
+{
+	struct packet packet = {.context = context};
+	struct cursor cursor;
+	enum family family;
+	__u32 zero = 0;
+
+	count(COUNT_RX_PACKETS);
+	packet.settings = bpf_map_lookup_elem(&settings, &zero);
+	if (!packet.settings)
+		return XDP_PASS;
+	cursor_start(&cursor, context);
+	if (!parse_link(&cursor, &packet.link, &family) || !parse_ip(&cursor, family, &packet.ip))
+		goto pass;
+	if (is_encapsulated(&packet))
+		return decapsulate(&packet);
+	if (packet.settings->is_router)
+		return route(&packet, &cursor);
+pass:
+	if (packet.settings->is_router)
+		count(COUNT_PASS_NO_SERVICE);
+	return XDP_PASS;
+}
