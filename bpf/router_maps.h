@@ -38,10 +38,11 @@ struct {
 	__uint(max_entries, MAX_SERVICES);
 } service_state SEC(".maps");
 
+/* Of struct ring_element, which clang's BTF does not describe for an inner map: sizes alone. */
 struct ring {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__type(key, __u32);
-	__type(value, struct ring_element);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct ring_element));
 	__uint(max_entries, RING_ELEMENTS);
 };
 
