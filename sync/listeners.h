@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * listeners.h - adopts listeners: a socket that listens on a service's address and port with
+ * SO_REUSEPORT becomes (part of) an instance, by itself. What cannot be adopted is remembered, with
+ * the reason and the remedy.
+ *
+ * For adoption a descriptor of the socket is borrowed from its process for a moment
+ * (pidfd_getfd(2)), and closed again: one that were kept would keep the listener alive.
+ */
+#ifndef LIMPET_LISTENERS_H
+#define LIMPET_LISTENERS_H
+
+#include "instances.h"
+#include "processes.h"
+#include "target_part.h"
+
+struct unadoptable {
+	uint64_t cookie;
+	uint32_t pid; /* 0: nobody is known to hold it */
+	char command[COMMAND_SIZE];
+	uint16_t service;
+	char remedy[200]; /* "reason; what to do" */
+};
+
+/* Recognises what was adopted before, by the pinned maps. NULL with a line in the log. */
+struct listeners *listeners_new(struct target_part *target);
+void listeners_free(struct listeners *listeners);
+
+/* EVENT_LISTEN and EVENT_LISTEN_END. */
+void listeners_heard(struct listeners *listeners, uint64_t cookie, uint32_t pid);
+void listeners_closed(struct listeners *listeners, uint64_t cookie);
+/* Look at all listening sockets: at the start, when services have changed, when events were lost.
+ */
+void listeners_scan(struct listeners *listeners);
+
+/* instance 0: the whole target. -ENOENT: no such instance. */
+int listeners_drain(struct listeners *listeners, uint64_t instance, bool drained);
+/* Slots of instances that have ended and that nothing refers to are free again. referred[]: slots
+ * that entries of target/affinities name. */
+void listeners_release(struct listeners *listeners, const bool referred[MAX_INSTANCES]);
+
+/* What a service's READY says: ready instances with a listener for it, and the established
+ * connections of all instances with one. */
+void listeners_readiness(const struct listeners *listeners, const struct service_key *service,
+			 uint32_t *instances, uint32_t *connections);
+
+struct instance_table *listeners_table(struct listeners *listeners);
+const struct unadoptable *listeners_unadoptable(const struct listeners *listeners,
+						unsigned int *count);
+
+#endif
