@@ -22,7 +22,8 @@
 			*/
 #define LATE_MS	  1000 /* a tick later than this: this process stood still, not the peer */
 #define INPUT_MAX (2 * 65536)
-#define LOWAT	  (64 * 1024) /* unsent bytes in the kernel */
+#define QUEUE_MAX (8 * 1024 * 1024) /* of session_send, which does not wait for room */
+#define LOWAT	  (64 * 1024)	    /* unsent bytes in the kernel */
 
 enum session_state {
 	SESSION_HANDSHAKE, /* TCP and TLS */
@@ -186,8 +187,11 @@ void session_wake(struct session *session)
 
 void session_send(struct session *session, const struct message *message)
 {
-	if (session->state == SESSION_OPEN)
-		write_message(session, message);
+	if (session->state != SESSION_OPEN)
+		return;
+	write_message(session, message);
+	if (unsent(session) > QUEUE_MAX)
+		lost(session, 0, "it does not read what it is sent");
 }
 
 /* Everything is with the kernel. Closing now, with bytes of the peer unread, would send a RST that
