@@ -136,7 +136,7 @@ static int visit(void *context, const void *key, const void *value)
 
 	if (affinity->instance < MAX_INSTANCES)
 		affinities->referred[affinity->instance] = true;
-	if (affinity_phase(affinity) == PHASE_LIVE) {
+	if (affinity_phase(affinity) == PHASE_LIVE || affinity_phase(affinity) == PHASE_CHANGING) {
 		seen.end = judge(affinities, key, value);
 		if (seen.end != END_NONE)
 			append(&affinities->over, &seen);
@@ -164,8 +164,11 @@ int affinities_end(struct target_part *target, const struct affinity_key *key, u
 	return err;
 }
 
-/* Ends what is over. What has expired only the kernel may end: between our look and now the client
- * may have come back, and there it is decided in one step. */
+/*
+ * Ends what is over. Whether something has expired, or its process or instance is gone, the kernel
+ * decides itself once more: between our look and now the client may have come back. It ends what is
+ * over at the first AGENT_REAP (-EAGAIN) and deletes at the second.
+ */
 static void end_over(struct affinities *affinities)
 {
 	struct target_part *target = affinities->target;
@@ -173,9 +176,9 @@ static void end_over(struct affinities *affinities)
 	for (size_t i = 0; i < affinities->over.count; i++) {
 		const struct seen *seen = &affinities->over.seen[i];
 
-		if (seen->end != END_EXPIRED)
+		if (seen->end == END_SHARED || seen->end == END_SERVICE)
 			affinities_end(target, &seen->key, seen->id, seen->end);
-		else if (call(target, AGENT_REAP, &seen->key, seen->id, seen->end) == 0)
+		else if (call(target, AGENT_REAP, &seen->key, seen->id, END_NONE) == -EAGAIN)
 			target_mirror_affinity(target->mirror, &seen->key);
 	}
 }
@@ -280,7 +283,9 @@ static int match_one(void *context, const void *key, const void *value)
 	struct match *match = context;
 	struct seen seen = {.key = *(const struct affinity_key *)key, .id = affinity_id(affinity)};
 
-	if (affinity_phase(affinity) == PHASE_LIVE && match->match(match->context, key, affinity))
+	if (affinity_phase(affinity) != PHASE_LIVE && affinity_phase(affinity) != PHASE_CHANGING)
+		return 0;
+	if (match->match(match->context, key, affinity))
 		append(&match->found, &seen);
 	return 0;
 }
