@@ -31,7 +31,8 @@ struct target_mirror_ops {
 	/* What term, if any, was published for it (after a restart); false: none. */
 	bool (*published)(void *context, const struct affinity_key *key, uint64_t id,
 			  struct term *term);
-	/* The session has something to send: call target_mirror_next until it returns false. */
+	/* The session has something to send: call target_mirror_next, from the event loop and not
+	 * from in here, until it returns false. */
 	void (*wake)(void *context, unsigned int router);
 	/* The list of services of a router is complete: target_mirror_router_service reads it. The
 	 * router's snapshot waits for the next target_mirror_configure, so that must be called
@@ -71,11 +72,13 @@ void target_mirror_connection(struct target_mirror *mirror, const struct connect
 			      uint8_t how);
 void target_mirror_affinity(struct target_mirror *mirror, const struct affinity_key *key);
 /* A rescan: every key of the tables is named between begin and end; what was not named and is known
- * is read again. */
+ * is read again. No DONE and no barrier is answered while one is under way, nor before the first
+ * has ended: an agent that has not looked yet does not say that its table is empty. */
 void target_mirror_rescan_begin(struct target_mirror *mirror);
 void target_mirror_rescan_end(struct target_mirror *mirror);
 
-/* Own condition: told to every router when it differs from what was told last. */
+/* Own condition: told to every router when it differs from what was told last. Readiness is kept
+ * by service number, also of services that no router sees yet. */
 void target_mirror_condition(struct target_mirror *mirror, const struct message_target *condition);
 void target_mirror_ready(struct target_mirror *mirror, uint16_t service, uint32_t instances,
 			 uint32_t connections);
@@ -83,8 +86,8 @@ void target_mirror_ready(struct target_mirror *mirror, uint16_t service, uint32_
 void target_mirror_tick(struct target_mirror *mirror,
 			uint64_t now_ms); /* digests are due each second */
 
-/* Call `each` for every known affinity of an instance slot, a process (pid) or a service; for
- * ending them. */
+/* Call `each` for every affinity that is known and still there, with what the kernel's table holds;
+ * it may end it. */
 void target_mirror_each_affinity(struct target_mirror *mirror,
 				 void (*each)(void *context, const struct affinity_key *key,
 					      const struct target_affinity *value),
