@@ -25,7 +25,7 @@ CPPFLAGS += -D_GNU_SOURCE -DLIMPET_VERSION='"$(VERSION)"' -Iinclude -Icommon -I$
 ALL_CFLAGS := -std=gnu11 $(WARNINGS) $(CFLAGS) $(SANITIZE) -fstack-protector-strong -fno-strict-aliasing -MMD -MP
 
 BPF_ARCH   := $(shell uname -m | sed 's/x86_64/x86/;s/aarch64/arm64/')
-BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(BPF_ARCH) -Iinclude -Ibpf \
+BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -ffreestanding -D__TARGET_ARCH_$(BPF_ARCH) -Iinclude -Ibpf \
               -I/usr/include/$(shell $(CC) -print-multiarch) -Wall -Wextra -Wno-unused-parameter -Werror -MMD -MP
 
 BPF_SOURCES := $(wildcard bpf/*.bpf.c)
