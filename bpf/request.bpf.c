@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * request.bpf.c - the application's request: set- and getsockopt at level SOL_LIMPET
+ * (include/limpet/limpet.h), on sockets under the cgroup. When setsockopt returns, the affinity is
+ * in force on this node.
+ *
+ * Nothing is taken on trust. The socket's cookie is read from the socket itself; the tracker's
+ * entry for that cookie, not the caller and not what is stored with the socket, says client,
+ * service and instance. The kernel holds the socket's lock while these run: its state does not
+ * change.
+ */
+#include <limpet/limpet.h>
+
+#include "connection.h"
+#include "service.h"
+
+/* A newer library may send a larger structure, if what we do not know is zero. */
+#define OPTIONS_LARGEST 64
+
+#define MS_NS 1000000ULL
+
+_Static_assert((int)END_RELEASED == LIMPET_REASON_RELEASED, "reason");
+_Static_assert((int)END_OPERATOR == LIMPET_REASON_OPERATOR, "reason");
+_Static_assert((int)END_EXPIRED == LIMPET_REASON_EXPIRED, "reason");
+_Static_assert((int)END_INSTANCE == LIMPET_REASON_INSTANCE, "reason");
+_Static_assert((int)END_PROCESS == LIMPET_REASON_PROCESS, "reason");
+_Static_assert((int)END_REFUSED == LIMPET_REASON_REFUSED, "reason");
+_Static_assert((int)END_FULL == LIMPET_REASON_FULL, "reason");
+_Static_assert((int)END_LOST == LIMPET_REASON_LOST, "reason");
+_Static_assert((int)END_SHARED == LIMPET_REASON_SHARED, "reason");
+_Static_assert((int)END_SERVICE == LIMPET_REASON_SERVICE, "reason");
+
+/* Whose connection the socket is. */
+struct caller {
+	struct affinity_key key;
+	struct target_service *service;
+	__u32 number; /* of the service */
+	__u32 slot;
+	__u64 instance; /* its id */
+};
+
+static __always_inline __u64 socket_cookie(struct bpf_sock *sk)
+{
+	struct sock *kernel = kernel_socket(sk);
+	__u64 cookie = 0;
+
+	bpf_core_read(&cookie, sizeof(cookie), &kernel->__sk_common.skc_cookie.counter);
+	return cookie;
+}
+
+/* Is the socket still the connection that was entered, at both ends? */
+static __always_inline bool is_connection(struct bpf_sock *sk, const struct connection_key *key,
+					  const struct target_service *service)
+{
+	struct ends ends;
+
+	if (sk->state != TCP_ESTABLISHED && sk->state != TCP_CLOSE_WAIT)
+		return false;
+	ends_of_socket(sk, &ends);
+	return ends.client_port == key->client_port && ends.local_port == service->key.port &&
+	       address_same(&ends.client, &key->client) &&
+	       address_same(&ends.local, &service->key.address);
+}
+
+/* 0, or -EPERM: the socket is no connection of an instance that may ask. */
+static __always_inline int identify(struct bpf_sock *sk, struct caller *caller)
+{
+	struct socket_connection *socket;
+	struct target_connection *entry;
+	struct instance *instance;
+	__u64 cookie;
+
+	if (!sk || sk->protocol != IPPROTO_TCP || (sk->family != AF_INET && sk->family != AF_INET6))
+		return -EPERM;
+	cookie = socket_cookie(sk);
+	socket = cookie ? bpf_map_lookup_elem(&sockets, &cookie) : 0;
+	if (!socket)
+		return -EPERM;
+	entry = bpf_map_lookup_elem(&connections, &socket->key);
+	if (!entry || entry->cookie != cookie)
+		return -EPERM;
+	caller->slot = entry->instance;
+	caller->number = socket->key.service;
+	caller->service = service_by_number(caller->number);
+	instance = bpf_map_lookup_elem(&instances, &caller->slot);
+	if (!caller->service || !instance || !is_connection(sk, &socket->key, caller->service))
+		return -EPERM;
+	if (instance->state != INSTANCE_READY && instance->state != INSTANCE_DRAINING)
+		return -EPERM;
+	caller->instance = instance->id;
+	affinity_key_make(&caller->key, caller->service->scope, caller->service->client_prefix,
+			  &socket->key.client);
+	return 0;
+}
+
+static __always_inline __u64 process_incarnation(__u32 pid)
+{
+	struct process *process = bpf_map_lookup_elem(&processes, &pid), made;
+
+	if (process)
+		return process->incarnation;
+	made.incarnation = next_incarnation() << 32 | pid;
+	if (!bpf_map_update_elem(&processes, &pid, &made, BPF_NOEXIST))
+		return made.incarnation;
+	process = bpf_map_lookup_elem(&processes, &pid); /* another thread of it was first */
+	return process ? process->incarnation : 0;
+}
+
+static __always_inline bool process_lives(__u64 incarnation)
+{
+	__u32 pid = incarnation;
+	struct process *process = bpf_map_lookup_elem(&processes, &pid);
+
+	return process && process->incarnation == incarnation;
+}
+
+static __always_inline void event_shared(__u32 slot, __u32 pid)
+{
+	struct event *event = event_begin(EVENT_SHARED);
+
+	if (!event)
+		return;
+	event->number = slot;
+	event->pid = pid;
+	bpf_ringbuf_submit(event, 0);
+}
+
+/*
+ * One process asks over an instance's listeners. When another one asks too while that one lives,
+ * both accept on the same listener, and nothing can steer a client to one of them. When it is gone
+ * the next one takes its place.
+ */
+static __always_inline int check_asker(__u32 slot, __u64 process)
+{
+	struct instance_load *load = bpf_map_lookup_elem(&instance_load, &slot);
+	__u64 asker;
+
+	if (!load)
+		return -EPERM;
+	for (int i = 0; i < AFFINITY_TRIES; i++) {
+		asker = read_once(&load->asker);
+		if (asker == process)
+			return load->shared ? -EOPNOTSUPP : 0;
+		if (asker && process_lives(asker)) {
+			if (!__sync_lock_test_and_set(&load->shared, 1))
+				event_shared(slot, process);
+			return -EOPNOTSUPP;
+		}
+		if (__sync_val_compare_and_swap(&load->asker, asker, process) != asker)
+			continue;
+		__sync_lock_test_and_set(&load->shared, 0);
+		return 0;
+	}
+	return -EAGAIN;
+}
+
+/* The shorter of the two limits, where 0 is none. */
+static __always_inline __u64 shorter_life(__u64 a, __u64 b)
+{
+	if (!a || !b)
+		return a | b;
+	return a < b ? a : b;
+}
+
+static __always_inline int read_options(struct bpf_sockopt *ctx,
+					struct limpet_affinity_options *options)
+{
+	void *value = ctx->optval, *end = ctx->optval_end;
+	__u32 *tail;
+
+	if (value + sizeof(*options) > end)
+		return -EINVAL;
+	__builtin_memcpy(options, value, sizeof(*options));
+	if (options->size != (__u32)ctx->optlen || options->size > OPTIONS_LARGEST ||
+	    options->size % sizeof(*tail) || options->flags & ~LIMPET_AFFINITY_TAKEOVER)
+		return -EINVAL;
+	for (__u32 at = sizeof(*options); at < OPTIONS_LARGEST; at += sizeof(*tail)) {
+		tail = value + at;
+		if (at >= options->size)
+			break;
+		if ((void *)(tail + 1) > end || *tail)
+			return -EINVAL;
+	}
+	return 0;
+}
+
+static __always_inline int request(struct bpf_sockopt *ctx)
+{
+	struct limpet_affinity_options options;
+	struct affinity_claim claim = {};
+	struct caller caller = {};
+	int error = read_options(ctx, &options);
+
+	if (!error)
+		error = identify(ctx->sk, &caller);
+	if (error)
+		return error;
+	if (caller.service->affinity == AFFINITY_NONE)
+		return -EOPNOTSUPP;
+	claim.pid = bpf_get_current_pid_tgid() >> 32;
+	claim.process = process_incarnation(claim.pid);
+	if (!claim.process)
+		return -ENOSPC;
+	error = check_asker(caller.slot, claim.process);
+	if (error)
+		return error;
+	claim.instance = caller.slot;
+	claim.service = caller.number;
+	claim.idle_ns = options.idle_ms == LIMPET_IDLE_DEFAULT ? caller.service->idle_ns
+							       : options.idle_ms * MS_NS;
+	claim.max_life_ns = shorter_life(options.max_life_ms * MS_NS, caller.service->max_life_ns);
+	if (options.flags & LIMPET_AFFINITY_TAKEOVER && caller.service->takeover) {
+		claim.displace = 1;
+		claim.flags = AFFINITY_FLAG_TAKEOVER;
+	}
+	return affinity_make(&caller.key, &claim);
+}
+
+static __always_inline int release(struct bpf_sockopt *ctx)
+{
+	int *value = ctx->optval;
+	struct caller caller = {};
+	__u32 slot = 0;
+	__u64 id = 0;
+	int error;
+
+	if ((void *)(value + 1) > ctx->optval_end || ctx->optlen != sizeof(*value) || *value)
+		return -EINVAL;
+	error = identify(ctx->sk, &caller);
+	if (error)
+		return error;
+	if (!affinity_in_force(&caller.key, bpf_ktime_get_ns(), &slot, &id) || slot != caller.slot)
+		return -ENOENT;
+	return affinity_end(&caller.key, id, END_RELEASED);
+}
+
+static __always_inline int set_option(struct bpf_sockopt *ctx)
+{
+	int error;
+
+	if (ctx->optname == LIMPET_AFFINITY_RELEASE)
+		return release(ctx);
+	if (ctx->optname != LIMPET_AFFINITY)
+		return -ENOPROTOOPT;
+	error = request(ctx);
+	if (!error)
+		count(COUNT_AFFINITY_REQUESTED);
+	else
+		count(error == -ENOSPC ? COUNT_AFFINITY_FULL : COUNT_AFFINITY_REFUSED);
+	return error;
+}
+
+/* Every setsockopt under the cgroup comes by here: those of other levels go on as they are. */
+SEC("cgroup/setsockopt")
+int request_set(struct bpf_sockopt *ctx)
+{
+	int error;
+
+	if (ctx->level != SOL_LIMPET) {
+		ctx->optlen = 0;
+		return 1;
+	}
+	error = set_option(ctx);
+	if (error) {
+		bpf_set_retval(error);
+		return 0;
+	}
+	ctx->optlen = -1; /* done: the kernel itself does not know this option */
+	return 1;
+}
+
+static __always_inline bool is_everywhere(const struct affinity_key *key, __u64 id)
+{
+	struct grant *grant = bpf_map_lookup_elem(&grants, key);
+
+	return grant && grant->id == id && grant->everywhere;
+}
+
+static __always_inline void status_in_force(struct limpet_affinity_status *status,
+					    const struct affinity_key *key,
+					    const struct target_affinity *affinity, __u64 id,
+					    __u64 now_ns)
+{
+	__u64 expires_ns = affinity_expires_ns(affinity, status->connections);
+
+	status->state = is_everywhere(key, id) ? LIMPET_AFFINITY_EVERYWHERE : LIMPET_AFFINITY_HERE;
+	status->id = id;
+	if (now_ns > affinity->created_ns)
+		status->age_ms = (now_ns - affinity->created_ns) / MS_NS;
+	if (expires_ns == NEVER_NS)
+		status->expires_in_ms = ~0ULL;
+	else if (expires_ns > now_ns)
+		status->expires_in_ms = (expires_ns - now_ns) / MS_NS;
+}
+
+/* What has been in force for this instance, and is no longer. */
+static __always_inline void status_ended(struct limpet_affinity_status *status,
+					 const struct caller *caller, __u64 now_ns)
+{
+	struct target_affinity *affinity = bpf_map_lookup_elem(&affinities, &caller->key);
+	__u8 phase;
+
+	if (!affinity || affinity->instance != caller->slot)
+		return;
+	phase = affinity_phase(read_once(&affinity->word));
+	if (phase == PHASE_ENDED)
+		status->reason = affinity->end;
+	else if (phase == PHASE_LIVE)
+		status->reason = affinity_over(&caller->key, affinity, now_ns);
+	else
+		return;
+	status->id = read_once(&affinity->word) >> 8;
+}
+
+static __always_inline int status(struct bpf_sockopt *ctx)
+{
+	struct limpet_affinity_status *told = ctx->optval;
+	struct target_affinity *affinity;
+	struct caller caller = {};
+	__u64 now_ns, id = 0;
+	__u32 slot = 0;
+	int error;
+
+	if ((void *)(told + 1) > ctx->optval_end || ctx->optlen < (int)sizeof(*told))
+		return -EINVAL;
+	error = identify(ctx->sk, &caller);
+	if (error)
+		return error;
+	now_ns = bpf_ktime_get_ns();
+	__builtin_memset(told, 0, sizeof(*told));
+	told->size = sizeof(*told);
+	told->instance = caller.instance;
+	told->connections = client_connections(&caller.key, caller.slot);
+	affinity = affinity_in_force(&caller.key, now_ns, &slot, &id);
+	if (affinity && slot == caller.slot)
+		status_in_force(told, &caller.key, affinity, id, now_ns);
+	else
+		status_ended(told, &caller, now_ns);
+	ctx->optlen = sizeof(*told);
+	bpf_set_retval(0);
+	return 0;
+}
+
+SEC("cgroup/getsockopt")
+int request_get(struct bpf_sockopt *ctx)
+{
+	int error;
+
+	if (ctx->level != SOL_LIMPET) {
+		ctx->optlen = 0;
+		return 1;
+	}
+	error = ctx->optname == LIMPET_AFFINITY ? status(ctx) : -ENOPROTOOPT;
+	if (error) {
+		ctx->optlen = 0;
+		bpf_set_retval(error);
+		return 0;
+	}
+	return 1;
+}
+
+char LICENSE[] SEC("license") = "GPL";

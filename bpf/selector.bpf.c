@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * selector.bpf.c - which listener of a reuseport group takes a new connection; and, when a listener
+ * closes, which one takes over what it has not accepted.
+ *
+ * The service is the one that the packet is for, whatever the listener is bound to. The client's
+ * affinity decides; without one, of the ready instances the one with the fewest connections. What
+ * cannot be served here is dropped, not refused: the client's retransmission may go elsewhere.
+ */
+#include <linux/if_ether.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+
+#include "connection.h"
+#include "service.h"
+
+/* Listeners that turn out to be closed already are passed over; so many in one selection. */
+#define SELECT_TRIES 4
+
+#define NO_LISTENER 0xffffffffU
+
+struct fewest {
+	struct group *group;
+	__u32 start; /* where to begin, by the packet's hash: equal loads are shared */
+	__u32 connections;
+	__u32 listener;
+	__u32 instance;
+	__u32 closed[SELECT_TRIES];
+};
+
+static __always_inline bool packet_addresses(struct sk_reuseport_md *ctx, struct ends *ends)
+{
+	struct ipv6hdr ipv6;
+	struct iphdr ipv4;
+
+	if (ctx->eth_protocol == bpf_htons(ETH_P_IP)) {
+		if (bpf_skb_load_bytes_relative(ctx, 0, &ipv4, sizeof(ipv4), BPF_HDR_START_NET))
+			return false;
+		address_from_ipv4(&ends->client, ipv4.saddr);
+		address_from_ipv4(&ends->local, ipv4.daddr);
+		return true;
+	}
+	if (ctx->eth_protocol != bpf_htons(ETH_P_IPV6))
+		return false;
+	if (bpf_skb_load_bytes_relative(ctx, 0, &ipv6, sizeof(ipv6), BPF_HDR_START_NET))
+		return false;
+	__builtin_memcpy(&ends->client, &ipv6.saddr, sizeof(ends->client));
+	__builtin_memcpy(&ends->local, &ipv6.daddr, sizeof(ends->local));
+	return true;
+}
+
+/* From the packet, which begins with the TCP header here; in a migration, which has none, from the
+ * connection. */
+static __always_inline bool selection_ends(struct sk_reuseport_md *ctx, struct ends *ends)
+{
+	struct bpf_sock *migrating = ctx->migrating_sk;
+	__be16 ports[2];
+
+	if (migrating) {
+		ends_of_socket(migrating, ends);
+		return true;
+	}
+	if (ctx->ip_protocol != IPPROTO_TCP || !packet_addresses(ctx, ends))
+		return false;
+	if (bpf_skb_load_bytes(ctx, 0, ports, sizeof(ports)))
+		return false;
+	ends->client_port = ports[0];
+	ends->local_port = ports[1];
+	return true;
+}
+
+/* The group as it is bound, which is not what the packet is for: see struct group_key. */
+static __always_inline struct group *group_of(struct bpf_sock *sk, __be16 port)
+{
+	struct group_key key = {.port = port, .family = sk->family};
+	__u32 *bound = (__u32 *)&key.bound;
+
+	if (sk->family == AF_INET) {
+		if (sk->src_ip4)
+			address_from_ipv4(&key.bound, sk->src_ip4);
+	} else {
+		bound[0] = sk->src_ip6[0];
+		bound[1] = sk->src_ip6[1];
+		bound[2] = sk->src_ip6[2];
+		bound[3] = sk->src_ip6[3];
+	}
+	return bpf_map_lookup_elem(&groups, &key);
+}
+
+static __always_inline bool try_listener(struct sk_reuseport_md *ctx, __u32 listener)
+{
+	return !bpf_sk_select_reuseport(ctx, &listeners, &listener, 0);
+}
+
+/* The members of the affinity's instance in this group: usually one. */
+struct search {
+	struct sk_reuseport_md *ctx;
+	struct group *group;
+	__u32 instance;
+	__u32 found;
+};
+
+static long select_of_instance(__u32 index, struct search *search)
+{
+	struct group *group = search->group;
+	struct member *member;
+
+	if (index >= MAX_MEMBERS || index >= group->members)
+		return 1;
+	member = &group->member[index];
+	if (member->instance != search->instance)
+		return 0;
+	search->found = try_listener(search->ctx, member->listener);
+	return search->found;
+}
+
+static __always_inline bool select_affinity(struct sk_reuseport_md *ctx, struct group *group,
+					    const struct affinity_key *key, __u32 *slot)
+{
+	struct search search = {.ctx = ctx, .group = group};
+	__u64 now_ns = bpf_ktime_get_ns(), id;
+	struct target_affinity *affinity;
+
+	affinity = affinity_in_force(key, now_ns, slot, &id);
+	if (!affinity)
+		return false;
+	search.instance = *slot;
+	bpf_loop(MAX_MEMBERS, select_of_instance, &search, 0);
+	if (!search.found) {
+		count(COUNT_SELECT_AFFINITY_GONE);
+		return false;
+	}
+	if (!ctx->migrating_sk)
+		*(volatile __u64 *)&affinity->steered_ns = now_ns;
+	return true;
+}
+
+static long compare_member(__u32 index, struct fewest *fewest)
+{
+	struct group *group = fewest->group;
+	__u32 members = group->members, listener, slot;
+	struct instance_load *load;
+	struct instance *instance;
+
+	if (index >= members)
+		return 1;
+	index += fewest->start;
+	if (index >= members)
+		index -= members;
+	if (index >= MAX_MEMBERS)
+		return 1;
+	listener = group->member[index].listener;
+	slot = group->member[index].instance;
+	for (int i = 0; i < SELECT_TRIES; i++) {
+		if (fewest->closed[i] == listener)
+			return 0;
+	}
+	instance = bpf_map_lookup_elem(&instances, &slot);
+	load = bpf_map_lookup_elem(&instance_load, &slot);
+	if (!instance || !load || instance->state != INSTANCE_READY)
+		return 0;
+	if (fewest->listener != NO_LISTENER && load->connections >= fewest->connections)
+		return 0;
+	fewest->listener = listener;
+	fewest->instance = slot;
+	fewest->connections = load->connections;
+	return 0;
+}
+
+static __always_inline bool select_fewest(struct sk_reuseport_md *ctx, struct group *group,
+					  __u32 *slot)
+{
+	struct fewest fewest = {.group = group};
+	__u32 members = group->members;
+
+	if (!members || members > MAX_MEMBERS)
+		return false;
+	fewest.start = ctx->hash % members;
+	__builtin_memset(fewest.closed, 0xff, sizeof(fewest.closed));
+	for (int i = 0; i < SELECT_TRIES; i++) {
+		fewest.listener = NO_LISTENER;
+		bpf_loop(MAX_MEMBERS, compare_member, &fewest, 0);
+		if (fewest.listener == NO_LISTENER)
+			return false;
+		if (try_listener(ctx, fewest.listener)) {
+			*slot = fewest.instance;
+			return true;
+		}
+		fewest.closed[i] = fewest.listener;
+	}
+	return false;
+}
+
+/* What has not been accepted is counted where it goes. The cookie of a request for a connection is
+ * the connection's; one that is not established yet has no entry. */
+static __always_inline void migrated(struct sk_reuseport_md *ctx, __u32 slot)
+{
+	count(COUNT_SELECT_MIGRATED);
+	connection_move(bpf_get_socket_cookie(ctx->migrating_sk), slot);
+}
+
+SEC("sk_reuseport/migrate")
+int selector(struct sk_reuseport_md *ctx)
+{
+	struct target_service *service;
+	struct affinity_key key;
+	struct group *group;
+	__u32 number = 0, slot = 0;
+	bool by_affinity = false;
+	struct ends ends;
+
+	if (!selection_ends(ctx, &ends))
+		return SK_PASS;
+	service = service_of(&ends, &number);
+	if (!service) {
+		count(COUNT_SELECT_FOREIGN);
+		return SK_PASS;
+	}
+	group = group_of(ctx->sk, ends.local_port);
+	if (!group)
+		return SK_PASS;
+	if (service->affinity != AFFINITY_NONE) {
+		affinity_key_make(&key, service->scope, service->client_prefix, &ends.client);
+		by_affinity = select_affinity(ctx, group, &key, &slot);
+	}
+	if (!by_affinity && !select_fewest(ctx, group, &slot)) {
+		count(COUNT_SELECT_NONE);
+		return SK_DROP;
+	}
+	if (ctx->migrating_sk)
+		migrated(ctx, slot);
+	else
+		count(by_affinity ? COUNT_SELECT_AFFINITY : COUNT_SELECT_LEAST);
+	return SK_PASS;
+}
+
+char LICENSE[] SEC("license") = "GPL";

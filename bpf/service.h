@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* service.h - which service a connection is for, and under which key its client has affinities. */
+#ifndef LIMPET_SERVICE_H
+#define LIMPET_SERVICE_H
+
+#include <bpf/bpf_endian.h>
+
+#include "kernel.h"
+#include "target_maps.h"
+
+/* Both ends of a connection, as the target sees it. */
+struct ends {
+	struct address client;
+	struct address local;
+	__be16 client_port;
+	__be16 local_port;
+};
+
+static __always_inline void address_from_ipv4(struct address *address, __be32 ipv4)
+{
+	__be32 *word = (__be32 *)address;
+
+	word[0] = 0;
+	word[1] = 0;
+	word[2] = bpf_htonl(0xffff);
+	word[3] = ipv4;
+}
+
+static __always_inline bool address_same(const struct address *a, const struct address *b)
+{
+	const __u32 *left = (const __u32 *)a, *right = (const __u32 *)b;
+
+	return left[0] == right[0] && left[1] == right[1] && left[2] == right[2] &&
+	       left[3] == right[3];
+}
+
+static __always_inline void address_mask(struct address *address, __u32 prefix)
+{
+	__be32 *word = (__be32 *)address;
+
+#pragma unroll
+	for (int i = 0; i < 4; i++) {
+		__u32 before = i * 32;
+
+		if (prefix <= before)
+			word[i] = 0;
+		else if (prefix - before < 32)
+			word[i] &= bpf_htonl(~0U << (32 - (prefix - before)));
+	}
+}
+
+/* The ends of a socket, or of a request for one. An IPv4 connection of an IPv6 socket has mapped
+ * addresses already; on such a socket the IPv4 members are garbage. */
+static __always_inline void ends_of_socket(struct bpf_sock *sk, struct ends *ends)
+{
+	__u32 *client = (__u32 *)&ends->client, *local = (__u32 *)&ends->local;
+
+	ends->client_port = sk->dst_port;
+	ends->local_port = bpf_htons(sk->src_port);
+	if (sk->family == AF_INET) {
+		address_from_ipv4(&ends->client, sk->dst_ip4);
+		address_from_ipv4(&ends->local, sk->src_ip4);
+		/* The verifier wants each member read at a constant offset: the compiler is not to
+		 * join these reads with those below. */
+		barrier();
+		return;
+	}
+	client[0] = sk->dst_ip6[0];
+	client[1] = sk->dst_ip6[1];
+	client[2] = sk->dst_ip6[2];
+	client[3] = sk->dst_ip6[3];
+	local[0] = sk->src_ip6[0];
+	local[1] = sk->src_ip6[1];
+	local[2] = sk->src_ip6[2];
+	local[3] = sk->src_ip6[3];
+}
+
+static __always_inline struct target_service *service_by_number(__u32 number)
+{
+	struct target_service *service = bpf_map_lookup_elem(&services, &number);
+
+	return service && service->name[0] ? service : 0;
+}
+
+/* The service that the local end belongs to, its number into *number; NULL: none. */
+static __always_inline struct target_service *service_of(const struct ends *ends, __u32 *number)
+{
+	struct service_key key = {
+		.address = ends->local, .port = ends->local_port, .protocol = IPPROTO_TCP};
+	struct served *entry = bpf_map_lookup_elem(&served, &key);
+
+	if (!entry || entry->service == NO_NUMBER)
+		return 0;
+	*number = entry->service;
+	return service_by_number(*number);
+}
+
+static __always_inline void affinity_key_make(struct affinity_key *key, __u16 scope, __u32 prefix,
+					      const struct address *client)
+{
+	key->client = *client;
+	key->scope = scope;
+	key->zero = 0;
+	address_mask(&key->client, prefix);
+}
+
+#endif
