@@ -1,0 +1,582 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "affinities.h"
+#include "listeners_adopt.h"
+#include "log.h"
+
+#define ATTEMPTS    6 /* 20 ms after the event, then twice as long each time: 1.3 s in all */
+#define FIRST_MS    20
+#define MTU_DEFAULT 1500
+
+struct pass {
+	struct listeners *listeners;
+	struct candidate *candidates;
+	unsigned int count, room;
+	bool everything; /* not only what was heard of */
+};
+
+static bool live(const struct instance_entry *entry)
+{
+	return entry->kernel.state == INSTANCE_READY || entry->kernel.state == INSTANCE_DRAINING;
+}
+
+static struct heard *find_heard(struct listeners *listeners, uint64_t cookie)
+{
+	for (unsigned int i = 0; i < listeners->heard_count; i++)
+		if (listeners->heard[i].cookie == cookie)
+			return &listeners->heard[i];
+	return NULL;
+}
+
+static void forget_heard(struct listeners *listeners, uint64_t cookie)
+{
+	struct heard *heard = find_heard(listeners, cookie);
+
+	if (heard)
+		*heard = listeners->heard[--listeners->heard_count];
+}
+
+static struct unadoptable *find_unadoptable(struct listeners *listeners, uint64_t cookie)
+{
+	for (unsigned int i = 0; i < listeners->unadoptable_count; i++)
+		if (listeners->unadoptable[i].cookie == cookie)
+			return &listeners->unadoptable[i];
+	return NULL;
+}
+
+static void forget_unadoptable(struct listeners *listeners, uint64_t cookie)
+{
+	struct unadoptable *entry = find_unadoptable(listeners, cookie);
+
+	if (entry)
+		*entry = listeners->unadoptable[--listeners->unadoptable_count];
+}
+
+static void remember_unadoptable(struct listeners *listeners, const struct candidate *candidate,
+				 const char *why)
+{
+	const struct service_numbers *numbers = listeners->target->numbers;
+	struct unadoptable *entry;
+	char text[ADDRESS_TEXT];
+
+	if (find_unadoptable(listeners, candidate->socket.cookie))
+		return;
+	if (listeners->unadoptable_count == listeners->unadoptable_room) {
+		unsigned int room =
+			listeners->unadoptable_room ? listeners->unadoptable_room * 2 : 16;
+		struct unadoptable *more = realloc(listeners->unadoptable, room * sizeof(*more));
+
+		if (!more)
+			return;
+		listeners->unadoptable = more;
+		listeners->unadoptable_room = room;
+	}
+	entry = &listeners->unadoptable[listeners->unadoptable_count++];
+	*entry = (struct unadoptable){.cookie = candidate->socket.cookie,
+				      .pid = candidate->owner.pid,
+				      .service = candidate->service};
+	process_command(entry->pid, entry->command);
+	snprintf(entry->remedy, sizeof(entry->remedy), "%s", why);
+	log_warning("service %s: the listener of %s (pid %u) on %s is no instance: %s",
+		    numbers->service[candidate->service].name, entry->command, entry->pid,
+		    endpoint_format(&candidate->socket.local, candidate->socket.local_port, text),
+		    why);
+}
+
+static void report(struct listeners *listeners, const char *what, unsigned int slot)
+{
+	const struct instance *instance = &listeners->table->instance[slot].kernel;
+	struct json_object *details = json_object_new_object();
+
+	json_object_object_add(details, "id", json_object_new_int64(instance->id));
+	json_object_object_add(details, "pid", json_object_new_int64(instance->pid));
+	target_report(listeners->target, what, details);
+}
+
+static void adopted(struct listeners *listeners, const struct candidate *candidate)
+{
+	int slot = instances_find(listeners->table, candidate->socket.cookie);
+	const struct instance_entry *entry;
+	char text[ADDRESS_TEXT], command[COMMAND_SIZE];
+
+	if (slot < 0)
+		return;
+	slot = listeners->table->listener[slot].instance;
+	entry = &listeners->table->instance[slot];
+	log_info("instance %llu: %s (pid %u) listens on %s", (unsigned long long)entry->kernel.id,
+		 process_command(entry->kernel.pid, command), entry->kernel.pid,
+		 endpoint_format(&candidate->socket.local, candidate->socket.local_port, text));
+	if (entry->kernel.listeners == 1) {
+		target_state_save(listeners->target, listeners->table);
+		report(listeners, "instance", slot);
+	}
+	target_readiness_changed(listeners->target);
+}
+
+static void ended(struct listeners *listeners, unsigned int slot)
+{
+	const struct instance *instance = &listeners->table->instance[slot].kernel;
+
+	listener_write_instance(listeners, slot);
+	log_info("instance %llu (pid %u) has ended: its listeners are closed",
+		 (unsigned long long)instance->id, instance->pid);
+	report(listeners, "instance_end", slot);
+	if (listeners->target->affinities)
+		affinities_sweep_soon(listeners->target->affinities);
+	target_readiness_changed(listeners->target);
+}
+
+static void remove_listener(struct listeners *listeners, unsigned int slot)
+{
+	struct group_key group = listeners->table->listener[slot].group;
+	unsigned int instance = listeners->table->listener[slot].instance;
+	int over = instances_remove(listeners->table, slot);
+
+	listener_write_group(listeners, &group);
+	if (over >= 0)
+		ended(listeners, over);
+	else
+		listener_write_instance(listeners, instance);
+}
+
+/* The socket array forgets a socket when it closes: what it no longer has is closed. */
+static bool is_open(const struct listeners *listeners, unsigned int slot)
+{
+	__u32 key = slot;
+	__u64 cookie;
+
+	return maps_get(&listeners->target->agent->maps, MAP_LISTENERS, &key, &cookie) == 0 &&
+	       cookie == listeners->table->listener[slot].cookie;
+}
+
+static void remove_closed(struct listeners *listeners)
+{
+	for (unsigned int i = 0; i < MAX_LISTENERS; i++)
+		if (listeners->table->listener[i].cookie && !is_open(listeners, i))
+			remove_listener(listeners, i);
+}
+
+/* The number of a service that the socket would serve; NO_NUMBER: none. */
+static uint16_t service_of(const struct listeners *listeners, const struct diag_socket *socket)
+{
+	const struct service_numbers *numbers = listeners->target->numbers;
+	struct group_key group = {
+		.bound = socket->local, .port = socket->local_port, .family = socket->family};
+
+	for (unsigned int i = 0; i < MAX_SERVICES; i++)
+		if (numbers->active[i] &&
+		    listener_serves(&group, socket->v6only, &numbers->service[i].key))
+			return i;
+	return NO_NUMBER;
+}
+
+static void visit(void *context, const struct diag_socket *socket)
+{
+	struct pass *pass = context;
+	struct listeners *listeners = pass->listeners;
+	struct heard *heard = find_heard(listeners, socket->cookie);
+	int slot = instances_find(listeners->table, socket->cookie);
+	uint16_t service;
+
+	if (slot >= 0) {
+		listeners->table->listener[slot].v6only = socket->v6only;
+		forget_heard(listeners, socket->cookie);
+		return;
+	}
+	if (!heard && !pass->everything)
+		return;
+	service = service_of(listeners, socket);
+	if (service == NO_NUMBER || find_unadoptable(listeners, socket->cookie)) {
+		forget_heard(listeners, socket->cookie);
+		return;
+	}
+	if (pass->count == pass->room) {
+		unsigned int room = pass->room ? pass->room * 2 : 16;
+		struct candidate *more = realloc(pass->candidates, room * sizeof(*more));
+
+		if (!more)
+			return;
+		pass->candidates = more;
+		pass->room = room;
+	}
+	pass->candidates[pass->count++] = (struct candidate){
+		.socket = *socket,
+		.owner = {.inode = socket->inode, .pid = 0},
+		.service = service,
+		.attempts = heard ? heard->attempts : 0,
+	};
+}
+
+/* Who holds them: first whom the event named, then whoever it may be. */
+static void find_owners(struct pass *pass)
+{
+	struct socket_owner *owners;
+	unsigned int missing = 0;
+
+	for (unsigned int i = 0; i < pass->count; i++) {
+		struct candidate *candidate = &pass->candidates[i];
+		struct heard *heard = find_heard(pass->listeners, candidate->socket.cookie);
+
+		if (heard && heard->pid)
+			process_find_sockets(heard->pid, &candidate->owner, 1);
+		missing += !candidate->owner.pid;
+	}
+	if (!missing)
+		return;
+	owners = calloc(pass->count, sizeof(*owners));
+	if (!owners)
+		return;
+	for (unsigned int i = 0; i < pass->count; i++)
+		owners[i] = pass->candidates[i].owner;
+	for (unsigned int i = 0; i < pass->count; i++)
+		if (owners[i].pid)
+			owners[i].inode = 0;
+	processes_find_sockets(owners, pass->count);
+	for (unsigned int i = 0; i < pass->count; i++)
+		pass->candidates[i].owner = owners[i];
+	free(owners);
+}
+
+/* A process's listeners in the order of their descriptors, which is that in which they were made:
+ * so the k-th of each group are one worker's. */
+static int compare_candidates(const void *a, const void *b)
+{
+	const struct socket_owner *left = &((const struct candidate *)a)->owner;
+	const struct socket_owner *right = &((const struct candidate *)b)->owner;
+
+	if (left->start != right->start)
+		return left->start < right->start ? -1 : 1;
+	if (left->pid != right->pid)
+		return left->pid < right->pid ? -1 : 1;
+	return left->fd - right->fd;
+}
+
+static void hear(struct listeners *listeners, uint64_t cookie, uint32_t pid)
+{
+	if (find_heard(listeners, cookie))
+		return;
+	if (listeners->heard_count == listeners->heard_room) {
+		unsigned int room = listeners->heard_room ? listeners->heard_room * 2 : 16;
+		struct heard *more = realloc(listeners->heard, room * sizeof(*more));
+
+		if (!more)
+			return;
+		listeners->heard = more;
+		listeners->heard_room = room;
+	}
+	listeners->heard[listeners->heard_count++] = (struct heard){.cookie = cookie, .pid = pid};
+}
+
+static void adopt_all(struct pass *pass)
+{
+	struct listeners *listeners = pass->listeners;
+	char why[sizeof(((struct unadoptable *)0)->remedy)];
+
+	if (!pass->count)
+		return;
+	find_owners(pass);
+	qsort(pass->candidates, pass->count, sizeof(*pass->candidates), compare_candidates);
+	for (unsigned int i = 0; i < pass->count; i++) {
+		const struct candidate *candidate = &pass->candidates[i];
+		int err = listener_adopt(listeners, candidate, why, sizeof(why));
+
+		if (err == -EAGAIN) {
+			hear(listeners, candidate->socket.cookie, candidate->owner.pid);
+			continue;
+		}
+		forget_heard(listeners, candidate->socket.cookie);
+		if (err)
+			remember_unadoptable(listeners, candidate, why);
+		else
+			adopted(listeners, candidate);
+	}
+}
+
+/* What was heard of and is still not there: later once more, then no more. */
+static void schedule(struct listeners *listeners)
+{
+	unsigned int least = ATTEMPTS;
+	struct timeval wait = {0};
+
+	for (unsigned int i = 0; i < listeners->heard_count;) {
+		struct heard *heard = &listeners->heard[i];
+
+		if (++heard->attempts >= ATTEMPTS) {
+			*heard = listeners->heard[--listeners->heard_count];
+			continue;
+		}
+		if (heard->attempts < least)
+			least = heard->attempts;
+		i++;
+	}
+	if (!listeners->heard_count)
+		return;
+	wait.tv_usec = FIRST_MS * 1000 << (least - 1);
+	event_add(listeners->again, &wait);
+}
+
+static void pass_over(struct listeners *listeners, bool everything)
+{
+	struct pass pass = {.listeners = listeners, .everything = everything};
+	int err = diag_list(1 << TCP_LISTEN, visit, &pass);
+
+	if (err)
+		log_warning("listening sockets cannot be listed: %s; new instances are adopted at "
+			    "the next look, in a minute",
+			    strerror(-err));
+	adopt_all(&pass);
+	free(pass.candidates);
+	schedule(listeners);
+}
+
+static void again(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd;
+	(void)what;
+	pass_over(context, false);
+}
+
+void listeners_heard(struct listeners *listeners, uint64_t cookie, uint32_t pid)
+{
+	hear(listeners, cookie, pid);
+	/* All events of this turn make one pass. */
+	event_active(listeners->again, EV_TIMEOUT, 0);
+}
+
+void listeners_closed(struct listeners *listeners, uint64_t cookie)
+{
+	int slot = instances_find(listeners->table, cookie);
+
+	forget_heard(listeners, cookie);
+	forget_unadoptable(listeners, cookie);
+	if (slot >= 0)
+		remove_listener(listeners, slot);
+}
+
+void listeners_scan(struct listeners *listeners)
+{
+	remove_closed(listeners);
+	/* Whoever could not be adopted is looked at again: permissions or services may be others.
+	 */
+	listeners->unadoptable_count = 0;
+	pass_over(listeners, true);
+	for (unsigned int i = 0; i < MAX_INSTANCES; i++)
+		if (live(&listeners->table->instance[i]))
+			listener_write_instance(listeners, i);
+	target_readiness_changed(listeners->target);
+}
+
+int listeners_drain(struct listeners *listeners, uint64_t instance, bool drained)
+{
+	struct instance_table *table = listeners->table;
+	int slot;
+
+	if (instance) {
+		slot = instances_find_id(table, instance);
+		if (slot < 0 || !live(&table->instance[slot]))
+			return -ENOENT;
+		table->instance[slot].drained = drained;
+	} else {
+		table->draining = drained;
+	}
+	for (unsigned int i = 0; i < MAX_INSTANCES; i++)
+		if (instances_update_state(table, i))
+			listener_write_instance(listeners, i);
+	target_readiness_changed(listeners->target);
+	return target_state_save(listeners->target, table);
+}
+
+void listeners_release(struct listeners *listeners, const bool referred[MAX_INSTANCES])
+{
+	const struct maps *maps = &listeners->target->agent->maps;
+	const struct instance_load nothing = {0};
+	struct instance_load load;
+
+	for (__u32 i = 0; i < MAX_INSTANCES; i++) {
+		if (listeners->table->instance[i].kernel.state != INSTANCE_ENDED || referred[i])
+			continue;
+		if (maps_get(maps, MAP_INSTANCE_LOAD, &i, &load) || load.connections ||
+		    load.affinities)
+			continue;
+		maps_put(maps, MAP_INSTANCE_LOAD, &i, &nothing);
+		instances_release(listeners->table, i);
+		listener_write_instance(listeners, i);
+	}
+}
+
+void listeners_readiness(const struct listeners *listeners, const struct service_key *service,
+			 uint32_t *instances, uint32_t *connections)
+{
+	const struct instance_table *table = listeners->table;
+	bool serves[MAX_INSTANCES] = {false};
+	struct instance_load load;
+
+	*instances = *connections = 0;
+	for (unsigned int i = 0; i < MAX_LISTENERS; i++) {
+		const struct listener *listener = &table->listener[i];
+
+		if (listener->cookie &&
+		    listener_serves(&listener->group, listener->v6only, service))
+			serves[listener->instance] = true;
+	}
+	for (__u32 i = 0; i < MAX_INSTANCES; i++) {
+		if (!serves[i])
+			continue;
+		*instances += table->instance[i].kernel.state == INSTANCE_READY;
+		if (maps_get(&listeners->target->agent->maps, MAP_INSTANCE_LOAD, &i, &load) == 0)
+			*connections += load.connections;
+	}
+}
+
+struct instance_table *listeners_table(struct listeners *listeners)
+{
+	return listeners->table;
+}
+
+const struct unadoptable *listeners_unadoptable(const struct listeners *listeners,
+						unsigned int *count)
+{
+	*count = listeners->unadoptable_count;
+	return listeners->unadoptable;
+}
+
+static int restore_instance(void *context, const void *key, const void *value)
+{
+	const struct instance *instance = value;
+	struct listeners *listeners = context;
+
+	if (instance->state != INSTANCE_FREE)
+		instances_restore(listeners->table, *(const __u32 *)key, instance,
+				  process_start(instance->pid));
+	return 0;
+}
+
+static int restore_group(void *context, const void *key, const void *value)
+{
+	struct listeners *listeners = context;
+	const struct group *group = value;
+	__u64 cookie;
+
+	for (unsigned int i = 0; i < group->members && i < MAX_MEMBERS; i++) {
+		__u32 slot = group->member[i].listener;
+
+		if (maps_get(&listeners->target->agent->maps, MAP_LISTENERS, &slot, &cookie) == 0)
+			instances_restore_listener(listeners->table, slot, cookie, key,
+						   group->member[i].instance);
+	}
+	return 0;
+}
+
+/* A group as it is now: what has closed while no agent was there is a member no more. */
+static void rewrite_groups(struct listeners *listeners, const struct group_key *keys,
+			   unsigned int count)
+{
+	for (unsigned int i = 0; i < count; i++)
+		listener_write_group(listeners, &keys[i]);
+}
+
+struct keys {
+	struct group_key key[MAX_GROUPS];
+	unsigned int count;
+};
+
+static int note_key(void *context, const void *key, const void *value)
+{
+	struct keys *keys = context;
+
+	(void)value;
+	if (keys->count < MAX_GROUPS)
+		keys->key[keys->count++] = *(const struct group_key *)key;
+	return 0;
+}
+
+/* What this agent's predecessor has adopted: instances keep their ids, whatever happened since. */
+static int restore(struct listeners *listeners)
+{
+	const struct maps *maps = &listeners->target->agent->maps;
+	struct keys *keys = calloc(1, sizeof(*keys));
+	int err;
+
+	if (!keys)
+		return -ENOMEM;
+	err = maps_walk(maps, MAP_INSTANCES, restore_instance, listeners);
+	if (!err)
+		err = maps_walk(maps, MAP_GROUPS, restore_group, listeners);
+	if (!err)
+		err = maps_walk(maps, MAP_GROUPS, note_key, keys);
+	if (!err) {
+		instances_settle(listeners->table);
+		rewrite_groups(listeners, keys->key, keys->count);
+	}
+	free(keys);
+	if (err)
+		return err;
+	err = target_state_load(listeners->target, listeners->table);
+	for (unsigned int i = 0; i < MAX_INSTANCES; i++) {
+		if (listeners->table->instance[i].kernel.state == INSTANCE_FREE)
+			continue;
+		instances_update_state(listeners->table, i);
+		listener_write_instance(listeners, i);
+	}
+	return err;
+}
+
+/* The smallest MTU of the target's interfaces, as the loader takes it for new sockets. */
+static int smallest_mtu(const struct config_target *config)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), smallest = 0;
+
+	for (unsigned int i = 0; fd >= 0 && i < config->interface_count; i++) {
+		struct ifreq request = {0};
+
+		snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", config->interfaces[i]);
+		if (ioctl(fd, SIOCGIFMTU, &request) == 0 &&
+		    (!smallest || request.ifr_mtu < smallest))
+			smallest = request.ifr_mtu;
+	}
+	if (fd >= 0)
+		close(fd);
+	return smallest ? smallest : MTU_DEFAULT;
+}
+
+struct listeners *listeners_new(struct target_part *target)
+{
+	struct listeners *listeners = calloc(1, sizeof(*listeners));
+	int err = -ENOMEM;
+
+	if (!listeners)
+		goto failed;
+	listeners->target = target;
+	listeners->mtu = smallest_mtu(&target->config->target);
+	listeners->table = calloc(1, sizeof(*listeners->table));
+	listeners->again = event_new(target->agent->base, -1, 0, again, listeners);
+	if (!listeners->table || !listeners->again)
+		goto failed;
+	listeners->table->max_affinities = target->config->target.affinity_quota;
+	err = restore(listeners);
+	if (!err)
+		return listeners;
+failed:
+	log_error("instances cannot be read back from the pinned maps: %s", strerror(-err));
+	listeners_free(listeners);
+	return NULL;
+}
+
+void listeners_free(struct listeners *listeners)
+{
+	if (!listeners)
+		return;
+	if (listeners->again)
+		event_free(listeners->again);
+	free(listeners->table);
+	free(listeners->heard);
+	free(listeners->unadoptable);
+	free(listeners);
+}
