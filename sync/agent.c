@@ -87,7 +87,7 @@ static int open_maps(struct agent *agent)
 
 static int write_node_id(const char *path, uint64_t id)
 {
-	char new[4096];
+	char new[4096 + 8];
 	FILE *file;
 
 	snprintf(new, sizeof(new), "%s.new", path);
@@ -211,6 +211,11 @@ static const char *fixed_difference(const struct config *a, const struct config 
 	if (a->has_router && (!address_equal(&a->router.listen, &b->router.listen) ||
 			      a->router.listen_port != b->router.listen_port))
 		return "router.listen";
+	if (a->has_router && (a->router.dead_ms != b->router.dead_ms ||
+			      a->router.sync_on_failure != b->router.sync_on_failure))
+		return "router.dead_time or router.standby_sync";
+	if (a->max_connections != b->max_connections || a->max_affinities != b->max_affinities)
+		return "tables";
 	return NULL;
 }
 
