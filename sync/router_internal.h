@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * router_internal.h - what the files of the router part share: router.c (start, role, reload, what
+ * is asked), router_sessions.c (targets' sessions), router_tables.c (the pinned CRHT, the roster,
+ * restart), router_targets.c (flags, rings, sync_state). The rules are the mirror's
+ * (router_mirror.h).
+ */
+#ifndef LIMPET_ROUTER_INTERNAL_H
+#define LIMPET_ROUTER_INTERNAL_H
+
+#include <sys/queue.h>
+
+#include "agent.h"
+#include "next_hop.h"
+#include "probe.h"
+#include "rings.h"
+#include "router_mirror.h"
+#include "session.h"
+
+struct evconnlistener;
+
+/* One session of a target, or of someone who has not said HELLO yet. */
+struct router_peer {
+	LIST_ENTRY(router_peer) link;
+	struct router_part *router;
+	struct session *session;
+	uint16_t number; /* NO_NUMBER before HELLO */
+};
+
+/* What router/targets says of a number, and what it comes from that the mirror does not know. */
+struct forward {
+	struct target pinned;
+	enum target_state state; /* as logged last */
+	bool in_sync;		 /* as logged last */
+	bool named;		 /* it had a name when it was looked at last */
+	enum path_state path;
+	uint64_t opened; /* the probe that was the last when its session opened */
+	bool dirty;
+};
+
+struct router_part {
+	struct agent *agent;
+	struct address source4, source6; /* of encapsulated packets; zero: none */
+	struct router_mirror *mirror;
+	struct next_hops *hops;
+	struct prober *prober;
+	struct rings *rings;
+	struct evconnlistener *listener;
+	struct event *accept_again, *tick, *second, *update;
+
+	LIST_HEAD(, router_peer) waiting; /* no HELLO yet */
+	unsigned int waiting_count;
+	struct router_peer *peers[MAX_TARGETS];
+	struct router_peer *joining; /* while the mirror takes a HELLO */
+
+	struct router_role role;
+	struct sync_state sync_state;
+	struct router_service services[MAX_SERVICES];
+	struct scope scopes[MAX_SERVICES];
+	struct service_state service_state[MAX_SERVICES];
+
+	struct forward forwards[MAX_TARGETS];
+	unsigned int forward_limit; /* above the highest number in use */
+	uint64_t probe_sequence;
+	uint64_t started_ms, updated_ms;
+	bool settled; /* after a restart: what is pinned has been replaced by what is reported */
+	bool roster_dirty;
+	unsigned int full; /* entries that found no room, for the log */
+	uint64_t full_logged_ms;
+};
+
+/* router_sessions.c */
+int router_sessions_start(struct router_part *router);
+void router_sessions_stop(struct router_part *router);
+void router_mirror_send(void *context, uint16_t target, const struct message *message);
+void router_mirror_end_session(void *context, uint16_t target, enum goodbye_reason reason,
+			       const char *text);
+
+/* router_tables.c */
+int router_put_connection(void *context, const struct connection_key *key,
+			  const struct router_connection *value);
+int router_put_affinity(void *context, const struct affinity_key *key,
+			const struct router_affinity *value);
+int router_noted(void *context, const struct connection_key *key);
+int router_read_services(struct router_part *router);
+int router_restore(struct router_part *router);
+void router_write_roster(struct router_part *router);
+
+/* router_targets.c */
+void router_target_changed(void *context, uint16_t target);
+void router_update_soon(struct router_part *router);
+void router_update(struct router_part *router);
+void router_probe_all(struct router_part *router);
+const struct address *router_source(const struct router_part *router, const struct address *target);
+const char *router_state_name(const struct mirror_target *target);
+
+/* For `limpet monitor`. */
+void router_event(struct router_part *router, const char *what, const char *name, const char *text);
+
+#endif

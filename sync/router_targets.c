@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* router_targets.c - what XDP goes by: targets' flags and next hops, rings, readiness, sync_state.
+ * Changes are gathered: a storm of messages builds each ring once. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "router_internal.h"
+#include "weights.h"
+
+#define GATHER_MS 10
+#define SETTLE_MS 6000 /* after a restart: targets are back, or found to be down */
+
+const char *router_state_name(const struct mirror_target *target)
+{
+	switch (target->state) {
+	case TARGET_SYNCING:
+		return "syncing";
+	case TARGET_UP:
+		return target->draining ? "draining" : "up";
+	case TARGET_UNATTENDED:
+		return "unattended";
+	case TARGET_DOWN:
+		return "down";
+	case TARGET_GONE:
+		return "dead";
+	}
+	return "unknown";
+}
+
+const struct address *router_source(const struct router_part *router, const struct address *target)
+{
+	const struct address *source =
+		address_is_ipv4(target) ? &router->source4 : &router->source6;
+
+	return address_is_zero(source) ? NULL : source;
+}
+
+void router_update_soon(struct router_part *router)
+{
+	const struct timeval gather = {0, GATHER_MS * 1000};
+
+	if (agent_now_ms() - router->updated_ms >= GATHER_MS)
+		event_active(router->update, EV_TIMEOUT, 0);
+	else if (!event_pending(router->update, EV_TIMEOUT, NULL))
+		event_add(router->update, &gather);
+}
+
+void router_target_changed(void *context, uint16_t target)
+{
+	struct router_part *router = context;
+
+	if (target >= MAX_TARGETS)
+		return;
+	router->forwards[target].dirty = true;
+	if (target >= router->forward_limit)
+		router->forward_limit = target + 1u;
+	router_update_soon(router);
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * targets */
+
+static bool serves(const struct mirror_target *target)
+{
+	return target->state == TARGET_UP || target->state == TARGET_SYNCING ||
+	       target->state == TARGET_UNATTENDED;
+}
+
+static bool is_own(const struct router_part *router, const struct address *address)
+{
+	const struct config *config = router->agent->config;
+
+	return config->has_target && address_equal(&config->target.address, address);
+}
+
+static void fill_next_hop(const struct next_hop *hop, struct target *entry)
+{
+	entry->ifindex = hop->ifindex;
+	memcpy(entry->mac, hop->mac, sizeof(entry->mac));
+	memcpy(entry->source_mac, hop->source_mac, sizeof(entry->source_mac));
+	entry->vlan = hop->vlan;
+	entry->mtu = hop->mtu;
+	if (hop->resolved)
+		entry->flags |= TARGET_RESOLVED;
+}
+
+static void compose(struct router_part *router, uint16_t number, const struct mirror_target *target,
+		    struct target *entry)
+{
+	const struct forward *forward = &router->forwards[number];
+
+	memset(entry, 0, sizeof(*entry));
+	memcpy(entry->name, target->name, NAME_SIZE);
+	entry->address = target->address;
+	fill_next_hop(next_hops_get(router->hops, number), entry);
+	if (is_own(router, &target->address))
+		entry->flags |= TARGET_LOCAL;
+	if (!address_is_ipv4(&target->address))
+		entry->flags |= TARGET_IPV6;
+	if (target->in_sync)
+		entry->flags |= TARGET_IN_SYNC;
+	if (target->state == TARGET_GONE)
+		entry->flags |= TARGET_DEAD;
+	if (serves(target) && (entry->flags & (TARGET_RESOLVED | TARGET_LOCAL)) &&
+	    forward->path != PATH_BROKEN)
+		entry->flags |= TARGET_USABLE;
+}
+
+static void log_change(struct router_part *router, struct forward *forward,
+		       const struct mirror_target *target)
+{
+	const char *state = router_state_name(target);
+
+	if (forward->named && forward->state == target->state &&
+	    forward->in_sync == target->in_sync)
+		return;
+	forward->state = target->state;
+	forward->in_sync = target->in_sync;
+	switch (target->state) {
+	case TARGET_SYNCING:
+		log_info("target %s: syncing: its table is on the way", target->name);
+		break;
+	case TARGET_UP:
+		log_info("target %s: up: %llu connections, %llu affinities", target->name,
+			 (unsigned long long)target->connections,
+			 (unsigned long long)target->affinities);
+		break;
+	case TARGET_UNATTENDED:
+		log_warning("target %s: unattended: packets go on, changes there are not seen; "
+			    "start limpetd there",
+			    target->name);
+		break;
+	case TARGET_DOWN:
+		log_warning("target %s: down: new connections go elsewhere; dead in %u s, unless "
+			    "it comes back",
+			    target->name, router->agent->config->router.dead_ms / 1000);
+		break;
+	case TARGET_GONE:
+		log_warning("target %s: dead: its connections and affinities are void",
+			    target->name);
+		break;
+	}
+	router_event(router, "target", target->name, state);
+}
+
+static void update_target(struct router_part *router, uint16_t number)
+{
+	const struct mirror_target *target = router_mirror_target(router->mirror, number);
+	struct forward *forward = &router->forwards[number];
+	struct target entry = {};
+	__u32 key = number;
+	int error;
+
+	if (target && target->name[0]) {
+		next_hops_watch(router->hops, number, &target->address);
+		forward->dirty = false; /* set again by the watch */
+		compose(router, number, target, &entry);
+		log_change(router, forward, target);
+		forward->named = true;
+	} else {
+		next_hops_unwatch(router->hops, number);
+		forward->dirty = false;
+		if (forward->named)
+			log_info("target %.31s: left", forward->pinned.name);
+		forward->named = false;
+	}
+	if (!memcmp(&entry, &forward->pinned, sizeof(entry)))
+		return;
+	error = maps_put(&router->agent->maps, MAP_TARGETS, &key, &entry);
+	if (error)
+		log_error("router/targets: entry %u cannot be written: %s", number,
+			  strerror(-error));
+	else
+		forward->pinned = entry;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * rings */
+
+static size_t gather_members(struct router_part *router, __u16 service, struct weight *weights,
+			     struct ring_member *members, __u32 *instances)
+{
+	size_t count = 0;
+
+	*instances = 0;
+	for (unsigned int i = 0; i < router->forward_limit; i++) {
+		const struct target *pinned = &router->forwards[i].pinned;
+		const struct mirror_target *target;
+		const struct message_ready *ready;
+
+		if (!(pinned->flags & TARGET_USABLE))
+			continue;
+		target = router_mirror_target(router->mirror, (uint16_t)i);
+		ready = router_mirror_ready(router->mirror, (uint16_t)i, service);
+		if (!target || target->draining || !ready || !ready->instances)
+			continue;
+		*instances += ready->instances;
+		memset(&members[count], 0, sizeof(*members));
+		memcpy(members[count].name, target->name, NAME_SIZE);
+		members[count].target = (__u16)i;
+		memset(&weights[count], 0, sizeof(*weights));
+		memcpy(weights[count].name, target->name, NAME_SIZE);
+		weights[count].configured = target->weight;
+		weights[count].connections = ready->connections;
+		weights[count].instances = ready->instances;
+		count++;
+	}
+	return count;
+}
+
+static void update_service(struct router_part *router, __u16 number, struct weight *weights,
+			   struct ring_member *members)
+{
+	struct service_state state = router->service_state[number];
+	__u32 key = number;
+	size_t count = 0;
+	int switched;
+
+	state.ready_instances = 0;
+	if (router->services[number].name[0])
+		count = gather_members(router, number, weights, members, &state.ready_instances);
+	weights_compute(router->services[number].distribution, weights, count);
+	for (size_t i = 0; i < count; i++)
+		members[i].weight = weights[i].weight;
+	switched = rings_set(router->rings, number, members, count);
+	if (switched < 0)
+		log_error("service %s: its ring cannot be pinned: %s; new connections go as before",
+			  router->services[number].name, strerror(-switched));
+	else
+		state.generation += (__u32)switched;
+	if (!memcmp(&state, &router->service_state[number], sizeof(state)))
+		return;
+	if (!maps_put(&router->agent->maps, MAP_SERVICE_STATE, &key, &state))
+		router->service_state[number] = state;
+}
+
+/* Unknown flows are guessed among those who have not said what they have. */
+static void update_guess_ring(struct router_part *router, struct ring_member *members)
+{
+	size_t count = 0;
+	int error;
+
+	for (unsigned int i = 0; i < router->forward_limit; i++) {
+		const struct mirror_target *target =
+			router_mirror_target(router->mirror, (uint16_t)i);
+
+		if (!target || !target->name[0] || !target->in_roster || target->in_sync ||
+		    target->state == TARGET_GONE)
+			continue;
+		memcpy(members[count].name, target->name, NAME_SIZE);
+		members[count].weight = target->weight ? target->weight : 1;
+		members[count++].target = (__u16)i;
+	}
+	error = rings_set(router->rings, GUESS_RING, members, count);
+	if (error < 0)
+		log_error("ring of targets not in sync: cannot be pinned: %s", strerror(-error));
+}
+
+/* After a restart the pinned rings are better than what has been reported so far, until everybody
+ * has been heard or is down. */
+static bool has_settled(const struct router_part *router)
+{
+	if (agent_now_ms() - router->started_ms > SETTLE_MS)
+		return true;
+	for (unsigned int i = 0; i < router->forward_limit; i++) {
+		const struct mirror_target *target =
+			router_mirror_target(router->mirror, (uint16_t)i);
+
+		if (target && target->name[0] && target->in_roster &&
+		    (target->state == TARGET_UNATTENDED || target->state == TARGET_SYNCING))
+			return false;
+	}
+	return true;
+}
+
+static void update_rings(struct router_part *router)
+{
+	struct ring_member *members = calloc(MAX_TARGETS, sizeof(*members));
+	struct weight *weights = calloc(MAX_TARGETS, sizeof(*weights));
+
+	if (!members || !weights)
+		goto out;
+	if (!router->settled)
+		router->settled = has_settled(router);
+	for (unsigned int i = 0; router->settled && i < MAX_SERVICES; i++)
+		if (router->services[i].name[0] || router->service_state[i].ready_instances)
+			update_service(router, (__u16)i, weights, members);
+	update_guess_ring(router, members);
+out:
+	free(members);
+	free(weights);
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * sync_state, and all together */
+
+static void write_sync(struct router_part *router, const struct sync_state *state)
+{
+	__u32 zero = 0;
+
+	if (!memcmp(state, &router->sync_state, sizeof(*state)))
+		return;
+	if (maps_put(&router->agent->maps, MAP_SYNC_STATE, &zero, state))
+		return;
+	if (state->in_sync != router->sync_state.in_sync)
+		log_info("router: %s: %u targets missing",
+			 state->in_sync ? "in sync" : "not in sync", state->missing);
+	router->sync_state = *state;
+}
+
+void router_update(struct router_part *router)
+{
+	struct sync_state state = {
+		.epoch = router->role.epoch,
+		.in_sync = router_mirror_in_sync(router->mirror),
+		.affinities_in_sync = router_mirror_affinities_in_sync(router->mirror),
+		.missing = router_mirror_missing(router->mirror),
+	};
+
+	router->updated_ms = agent_now_ms();
+	/* "Not in sync" is said before what follows from it, "in sync" after what it rests on. */
+	if (!state.in_sync)
+		write_sync(router, &state);
+	for (unsigned int i = 0; i < router->forward_limit; i++)
+		if (router->forwards[i].dirty)
+			update_target(router, (uint16_t)i);
+	update_rings(router);
+	write_sync(router, &state);
+	if (router->roster_dirty)
+		router_write_roster(router);
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * paths */
+
+static void judge_path(struct router_part *router, uint16_t number,
+		       const struct mirror_target *target)
+{
+	struct forward *forward = &router->forwards[number];
+	enum path_state path = path_judge(router->probe_sequence, forward->opened,
+					  target->probe_small, target->probe_full);
+
+	if (path == forward->path)
+		return;
+	if (path == PATH_MTU)
+		log_warning(
+			"target %s: path: small packets arrive, those of %u bytes do not; raise "
+			"the MTU on the way, or lower it on the route to the target",
+			target->name, forward->pinned.mtu);
+	else if (path == PATH_BROKEN)
+		log_warning(
+			"target %s: path: encapsulated packets do not arrive; new connections "
+			"go elsewhere; let IP protocols 4 and 41 through, and see that limpet is "
+			"loaded there",
+			target->name);
+	else if (forward->path != PATH_UNKNOWN)
+		log_info("target %s: path: whole again", target->name);
+	forward->path = path;
+	router_event(router, "path", target->name, path_name(path));
+	router_target_changed(router, number);
+}
+
+void router_probe_all(struct router_part *router)
+{
+	router->probe_sequence++;
+	for (unsigned int i = 0; i < router->forward_limit; i++) {
+		const struct target *pinned = &router->forwards[i].pinned;
+		const struct mirror_target *target;
+		const struct address *source;
+
+		/* Echoes come with the session's heartbeats. */
+		if (!router->peers[i] || (pinned->flags & TARGET_LOCAL))
+			continue;
+		target = router_mirror_target(router->mirror, (uint16_t)i);
+		source = target ? router_source(router, &target->address) : NULL;
+		if (!target)
+			continue;
+		judge_path(router, (uint16_t)i, target);
+		if (source)
+			prober_send(router->prober, source, &target->address, pinned->mtu,
+				    router->probe_sequence);
+	}
+}
