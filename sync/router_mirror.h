@@ -78,7 +78,9 @@ void router_mirror_configure(struct router_mirror *mirror,
 			     const struct router_service services[MAX_SERVICES],
 			     const struct scope scopes[MAX_SERVICES]);
 
-/* After a restart: what is pinned and on disk, before any session. */
+/* After a restart: what is pinned and on disk, before any session: services first
+ * (router_mirror_configure), then targets, then entries. An entry whose service or target is not
+ * known is deleted. */
 int router_mirror_restore_target(struct router_mirror *mirror, uint16_t number, const char *name,
 				 uint64_t node_id, const struct address *address, bool in_roster);
 int router_mirror_restore_connection(struct router_mirror *mirror, const struct connection_key *key,
@@ -97,7 +99,8 @@ int router_mirror_session(struct router_mirror *mirror, const struct message_hel
  * The target's session is gone. reason 0: without a word, the target was silent: it is down. Any
  * other: its node lives, its kernel serves on, only its agent is away: unattended; this includes a
  * stream that the peer's kernel has closed or reset because the agent has died (GOODBYE_STOPPING).
- * GOODBYE_LEAVING: it leaves the roster.
+ * GOODBYE_LEAVING: it leaves the roster. May be called with reason 0 for an unattended target that
+ * does not answer any more on its link either: it is down then.
  */
 void router_mirror_session_lost(struct router_mirror *mirror, uint16_t target,
 				enum goodbye_reason reason, uint64_t now_ms);
@@ -127,5 +130,17 @@ bool router_mirror_in_sync(const struct router_mirror *mirror);
 bool router_mirror_affinities_in_sync(const struct router_mirror *mirror);
 uint32_t router_mirror_missing(const struct router_mirror *mirror);
 uint64_t router_mirror_clock(const struct router_mirror *mirror);
+
+/* For metrics and `limpet status`: what is there now, and what has happened since the start. */
+struct mirror_counts {
+	uint64_t connections, lingering, affinities; /* in the CRHT; lingering: of connections */
+	uint64_t connections_waiting, affinities_waiting; /* known, without room in the CRHT */
+	uint64_t full;					  /* times that the CRHT had no room */
+	uint64_t conflicts;		 /* reports of a connection that another target has too */
+	uint64_t unlisted;		 /* messages about services or scopes that are not ours */
+	uint64_t digests_different;	 /* each brought a new snapshot */
+	uint64_t granted, refused, lost; /* answers to claims */
+};
+const struct mirror_counts *router_mirror_counts(const struct router_mirror *mirror);
 
 #endif

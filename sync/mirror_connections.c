@@ -1,0 +1,522 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * mirror_connections.c - the replicas of the targets' connections, and their entries in the CRHT.
+ *
+ * Two targets may hold the same connection key: a client that has crashed and come back with the
+ * same port while its old target was not known here, or two routers at work. A client has one
+ * connection under a key, so one of the two is a remnant that nobody sends on. Which entry is in
+ * the CRHT, so that a connection never moves (promise 1):
+ *
+ *  1. The holder that is in the CRHT stays when another target reports the key. If the holder's is
+ *     the living one, that is right. If it is the remnant, the living connection's handshake went
+ *     through another router, or through this one. If through this one, XDP has noted the flow, and
+ *     a young noted flow comes before the CRHT, so its packets go right until the report comes; the
+ *     report then finds the note (ops.noted) and displaces the holder (rule 2), so they still do
+ *     when the note has aged. If through another router, this one has not yet forwarded a packet of
+ *     it; should the address move here before the remnant's target has noticed (it answers the
+ *     first packet with a challenge or a reset, its END then promotes the other, rule 3), that
+ *     connection is lost: known residue of a client that loses its memory during a takeover.
+ *  2. A reporter to which this router has itself seen the handshake go takes the entry: a late
+ *     report does not displace it, since by rule 1 it would have to be noted too.
+ *  3. When the holder's goes away, the other's entry is put in place, at once, without a linger:
+ *     the other is the younger.
+ *
+ * A report by anybody ends a linger, and the holder's own END never touches an entry that points
+ * elsewhere: what is removed is always the word of its own target.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "codec.h"
+#include "mirror_internal.h"
+
+#define RETRIES_A_TICK 256 /* of connections that wait for room */
+
+static uint64_t connection_hash(const struct router_mirror *mirror, const struct peer *peer,
+				const struct connection_key *key)
+{
+	struct message message = {.type = MESSAGE_CONNECTION};
+	uint8_t frame[128];
+	ssize_t length;
+
+	message.connection.service = mirror->services[key->service].key;
+	message.connection.client = key->client;
+	message.connection.client_port = key->client_port;
+	length = message_encode(&message, frame, sizeof(frame));
+	if (length < WIRE_HEADER)
+		return 0;
+	return siphash(peer->digest_key, frame + WIRE_HEADER, (size_t)length - WIRE_HEADER);
+}
+
+static bool record_key(const struct router_mirror *mirror, const struct message_connection *message,
+		       struct connection_key *key)
+{
+	int service = mirror_service(mirror, &message->service);
+
+	if (service < 0)
+		return false;
+	*key = (struct connection_key){.client = message->client,
+				       .client_port = message->client_port,
+				       .service = (uint16_t)service};
+	return true;
+}
+
+static struct record *record_find(struct router_mirror *mirror, const struct connection_key *key)
+{
+	struct record *record;
+
+	HASH_FIND(hh, mirror->records, key, sizeof(*key), record);
+	return record;
+}
+
+static struct record *record_new(struct router_mirror *mirror, const struct connection_key *key)
+{
+	struct record *record = calloc(1, sizeof(*record));
+
+	if (!record)
+		return NULL;
+	record->key = *key;
+	record->target = NO_NUMBER;
+	record->own.target = NO_NUMBER;
+	HASH_ADD(hh, mirror->records, key, sizeof(record->key), record);
+	if (!record->hh.tbl) {
+		free(record);
+		return NULL;
+	}
+	return record;
+}
+
+static struct holding *holding_find(struct record *record, uint16_t target)
+{
+	if (record->own.target == target)
+		return &record->own;
+	for (struct holding *other = record->more; other; other = other->next) {
+		if (other->target == target)
+			return other;
+	}
+	return NULL;
+}
+
+static struct holding *holding_new(struct record *record, struct peer *peer)
+{
+	struct holding *holding = &record->own;
+
+	if (holding->target != NO_NUMBER) {
+		holding = calloc(1, sizeof(*holding));
+		if (!holding)
+			return NULL;
+		holding->next = record->more;
+		record->more = holding;
+	}
+	holding->record = record;
+	holding->target = peer->number;
+	LIST_INSERT_HEAD(&peer->holdings, holding, of_target);
+	peer->info.connections++;
+	return holding;
+}
+
+static void holding_free(struct holding *holding)
+{
+	struct record *record = holding->record;
+	struct holding **at = &record->more;
+
+	if (holding == &record->own) {
+		holding->target = NO_NUMBER;
+		return;
+	}
+	while (*at != holding)
+		at = &(*at)->next;
+	*at = holding->next;
+	free(holding);
+}
+
+static uint64_t *queue_count(struct router_mirror *mirror, uint8_t queue)
+{
+	return queue == QUEUE_WAITING ? &mirror->counts.connections_waiting
+				      : &mirror->counts.lingering;
+}
+
+static void enqueue(struct router_mirror *mirror, struct record *record, enum record_queue queue)
+{
+	record->queue = (uint8_t)queue;
+	TAILQ_INSERT_TAIL(&mirror->queues[queue], record, in_queue);
+	(*queue_count(mirror, record->queue))++;
+}
+
+static void dequeue(struct router_mirror *mirror, struct record *record)
+{
+	if (record->queue == QUEUE_NONE)
+		return;
+	TAILQ_REMOVE(&mirror->queues[record->queue], record, in_queue);
+	(*queue_count(mirror, record->queue))--;
+	record->queue = QUEUE_NONE;
+}
+
+static int put(struct router_mirror *mirror, struct record *record)
+{
+	struct router_connection value = {.target = record->target, .state = record->state};
+	int error = mirror->ops.connection(mirror->context, &record->key, &value);
+
+	if (!error && !record->placed) {
+		record->placed = true;
+		mirror->counts.connections++;
+	}
+	return error;
+}
+
+static void take_out(struct router_mirror *mirror, struct record *record)
+{
+	dequeue(mirror, record);
+	if (!record->placed)
+		return;
+	mirror->ops.connection(mirror->context, &record->key, NULL);
+	record->placed = false;
+	mirror->counts.connections--;
+}
+
+static void record_free(struct router_mirror *mirror, struct record *record)
+{
+	HASH_DEL(mirror->records, record);
+	free(record);
+}
+
+/* Room for those that wait, as long as there is any. */
+static void refill(struct router_mirror *mirror, unsigned int most)
+{
+	struct record *record;
+
+	for (; most; most--) {
+		record = TAILQ_FIRST(&mirror->queues[QUEUE_WAITING]);
+		if (!record || put(mirror, record))
+			return;
+		dequeue(mirror, record);
+	}
+}
+
+static void record_remove(struct router_mirror *mirror, struct record *record)
+{
+	bool room = record->placed;
+
+	take_out(mirror, record);
+	record_free(mirror, record);
+	if (room)
+		refill(mirror, 1);
+}
+
+/* What gives way when the CRHT is full: what has ended already, then what a dead target said. */
+static bool make_room(struct router_mirror *mirror)
+{
+	struct record *oldest = TAILQ_FIRST(&mirror->queues[QUEUE_RESET]);
+
+	if (!oldest)
+		oldest = TAILQ_FIRST(&mirror->queues[QUEUE_CLOSED]);
+	if (oldest) {
+		take_out(mirror, oldest);
+		record_free(mirror, oldest);
+		return true;
+	}
+	for (unsigned int i = 0; i < mirror->peer_limit; i++) {
+		const struct peer *peer = mirror->peers[i];
+		struct holding *holding;
+
+		if (!peer || !peer->known || peer->info.state != TARGET_GONE)
+			continue;
+		LIST_FOREACH (holding, &peer->holdings, of_target) {
+			struct record *record = holding->record;
+
+			if (record->target != peer->number || !record->placed)
+				continue;
+			take_out(mirror, record);
+			enqueue(mirror, record, QUEUE_WAITING);
+			return true;
+		}
+	}
+	return false;
+}
+
+static void open_at(struct router_mirror *mirror, struct record *record, uint16_t target)
+{
+	dequeue(mirror, record);
+	record->target = target;
+	record->state = CONNECTION_OPEN;
+	if (!put(mirror, record))
+		return;
+	mirror->counts.full++;
+	if (!record->placed && make_room(mirror) && !put(mirror, record))
+		return;
+	take_out(mirror, record); /* better no entry than one that points elsewhere */
+	enqueue(mirror, record, QUEUE_WAITING);
+}
+
+static bool is_gone(const struct router_mirror *mirror, uint16_t target)
+{
+	const struct peer *peer = peer_get(mirror, target);
+
+	return !peer || peer->info.state == TARGET_GONE;
+}
+
+static int noted(const struct router_mirror *mirror, const struct record *record)
+{
+	if (!mirror->ops.noted)
+		return -ENOENT;
+	return mirror->ops.noted(mirror->context, &record->key);
+}
+
+static void elect(struct router_mirror *mirror, struct record *record, uint16_t reporter)
+{
+	if (record->target == NO_NUMBER || record->state == CONNECTION_LINGERS) {
+		open_at(mirror, record, reporter);
+		return;
+	}
+	if (record->target == reporter)
+		return;
+	mirror->counts.conflicts++;
+	if (is_gone(mirror, record->target) || noted(mirror, record) == reporter)
+		open_at(mirror, record, reporter);
+}
+
+/* Who else holds it: the one that this router has seen the handshake go to, else any that lives. */
+static uint16_t successor(const struct router_mirror *mirror, struct record *record)
+{
+	uint16_t found = record->own.target;
+	int seen;
+
+	if (!record->more)
+		return found;
+	seen = noted(mirror, record);
+	if (seen >= 0 && holding_find(record, (uint16_t)seen))
+		return (uint16_t)seen;
+	for (const struct holding *other = record->more; other; other = other->next) {
+		if (found == NO_NUMBER || is_gone(mirror, found))
+			found = other->target;
+	}
+	return found;
+}
+
+static void linger(struct router_mirror *mirror, struct record *record, enum record_queue queue)
+{
+	record->state = CONNECTION_LINGERS;
+	record->until_ms =
+		mirror->now_ms + (queue == QUEUE_RESET ? LINGER_RESET_MS : LINGER_CLOSED_MS);
+	put(mirror, record);
+	enqueue(mirror, record, queue);
+}
+
+static void retract(struct router_mirror *mirror, struct peer *peer, struct holding *holding)
+{
+	if (holding->mark == peer->mark) {
+		peer->sums.connections--;
+		peer->sums.connections_sum -= connection_hash(mirror, peer, &holding->record->key);
+	}
+	peer->info.connections--;
+	LIST_REMOVE(holding, of_target);
+	holding_free(holding);
+}
+
+/* A target's word is taken back. `queue`: how its entry lingers, QUEUE_NONE: not at all. */
+static void withdraw(struct router_mirror *mirror, struct peer *peer, struct holding *holding,
+		     enum record_queue queue)
+{
+	struct record *record = holding->record;
+	uint16_t next;
+
+	retract(mirror, peer, holding);
+	if (record->target != peer->number)
+		return;
+	next = successor(mirror, record);
+	if (next != NO_NUMBER)
+		open_at(mirror, record, next);
+	else if (queue != QUEUE_NONE && record->placed)
+		linger(mirror, record, queue);
+	else
+		record_remove(mirror, record);
+}
+
+static void mark(struct router_mirror *mirror, struct peer *peer, struct holding *holding)
+{
+	if (holding->mark == peer->mark)
+		return;
+	holding->mark = peer->mark;
+	peer->sums.connections++;
+	peer->sums.connections_sum += connection_hash(mirror, peer, &holding->record->key);
+}
+
+static struct holding *hold(struct router_mirror *mirror, struct peer *peer,
+			    const struct connection_key *key)
+{
+	struct record *record = record_find(mirror, key);
+	struct holding *holding = record ? holding_find(record, peer->number) : NULL;
+
+	if (holding)
+		return holding;
+	if (!record)
+		record = record_new(mirror, key);
+	if (!record)
+		return NULL;
+	holding = holding_new(record, peer);
+	if (holding)
+		holding->mark = peer->mark - 1;
+	return holding;
+}
+
+int connections_report(struct router_mirror *mirror, struct peer *peer,
+		       const struct message_connection *message)
+{
+	struct connection_key key;
+	struct holding *holding;
+
+	if (!record_key(mirror, message, &key)) {
+		mirror->counts.unlisted++;
+		return 0;
+	}
+	holding = hold(mirror, peer, &key);
+	if (!holding)
+		return -ENOMEM;
+	mark(mirror, peer, holding);
+	elect(mirror, holding->record, peer->number);
+	return 0;
+}
+
+void connections_end(struct router_mirror *mirror, struct peer *peer,
+		     const struct message_connection *message)
+{
+	struct connection_key key;
+	struct record *record;
+	struct holding *holding;
+
+	if (!record_key(mirror, message, &key)) {
+		mirror->counts.unlisted++;
+		return;
+	}
+	record = record_find(mirror, &key);
+	holding = record ? holding_find(record, peer->number) : NULL;
+	if (!holding)
+		return;
+	withdraw(mirror, peer, holding,
+		 message->how == CONNECTION_END_RESET ? QUEUE_RESET : QUEUE_CLOSED);
+}
+
+int connections_restore(struct router_mirror *mirror, const struct connection_key *key,
+			const struct router_connection *value)
+{
+	struct peer *peer = peer_get(mirror, value->target);
+	struct record *record;
+
+	if (!peer || key->service >= MAX_SERVICES || !mirror->services[key->service].name[0])
+		return mirror->ops.connection(mirror->context, key, NULL);
+	if (record_find(mirror, key))
+		return -EEXIST;
+	record = record_new(mirror, key);
+	if (!record)
+		return -ENOMEM;
+	record->target = value->target;
+	record->state = value->state;
+	record->placed = true;
+	mirror->counts.connections++;
+	if (record->state == CONNECTION_LINGERS)
+		enqueue(mirror, record, QUEUE_CLOSED);
+	else
+		holding_new(record, peer)->mark = peer->mark - 1;
+	return 0;
+}
+
+/* At DONE: what was not named has ended, who knows how: it lingers as if it had been closed. */
+void connections_sweep(struct router_mirror *mirror, struct peer *peer)
+{
+	struct holding *holding, *next;
+
+	for (holding = LIST_FIRST(&peer->holdings); holding; holding = next) {
+		next = LIST_NEXT(holding, of_target);
+		if (holding->mark != peer->mark)
+			withdraw(mirror, peer, holding, QUEUE_CLOSED);
+	}
+}
+
+static void drop_lingers(struct router_mirror *mirror, uint16_t target, enum record_queue queue)
+{
+	struct record *record, *next;
+
+	for (record = TAILQ_FIRST(&mirror->queues[queue]); record; record = next) {
+		next = TAILQ_NEXT(record, in_queue);
+		if (record->target == target)
+			record_remove(mirror, record);
+	}
+}
+
+/* Nothing may point to this target any more. */
+void connections_purge(struct router_mirror *mirror, struct peer *peer)
+{
+	while (!LIST_EMPTY(&peer->holdings))
+		withdraw(mirror, peer, LIST_FIRST(&peer->holdings), QUEUE_NONE);
+	drop_lingers(mirror, peer->number, QUEUE_CLOSED);
+	drop_lingers(mirror, peer->number, QUEUE_RESET);
+}
+
+/* A dead target's entries stay, unless a living one holds the same connection. */
+void connections_give_up(struct router_mirror *mirror, struct peer *peer)
+{
+	struct holding *holding;
+
+	LIST_FOREACH (holding, &peer->holdings, of_target) {
+		struct record *record = holding->record;
+		uint16_t next;
+
+		if (record->target != peer->number || !record->more)
+			continue;
+		next = successor(mirror, record);
+		if (next != NO_NUMBER && !is_gone(mirror, next))
+			open_at(mirror, record, next);
+	}
+}
+
+static void drop_record(struct router_mirror *mirror, struct record *record)
+{
+	while (record->more)
+		retract(mirror, mirror->peers[record->more->target], record->more);
+	if (record->own.target != NO_NUMBER)
+		retract(mirror, mirror->peers[record->own.target], &record->own);
+	record_remove(mirror, record);
+}
+
+/* Before the services' keys change: the sums still need them. */
+void connections_drop_services(struct router_mirror *mirror, const bool gone[MAX_SERVICES])
+{
+	struct record *record, *next;
+
+	HASH_ITER (hh, mirror->records, record, next) {
+		if (gone[record->key.service])
+			drop_record(mirror, record);
+	}
+}
+
+static void expire(struct router_mirror *mirror, enum record_queue queue)
+{
+	struct record *record, *next;
+
+	for (record = TAILQ_FIRST(&mirror->queues[queue]); record; record = next) {
+		next = TAILQ_NEXT(record, in_queue);
+		if (!record->until_ms) /* restored */
+			record->until_ms = mirror->now_ms + LINGER_CLOSED_MS;
+		if (record->until_ms > mirror->now_ms)
+			return;
+		record_remove(mirror, record);
+	}
+}
+
+void connections_tick(struct router_mirror *mirror)
+{
+	expire(mirror, QUEUE_CLOSED);
+	expire(mirror, QUEUE_RESET);
+	refill(mirror, RETRIES_A_TICK);
+}
+
+void connections_free(struct router_mirror *mirror)
+{
+	struct record *record, *next;
+
+	HASH_ITER (hh, mirror->records, record, next) {
+		while (record->more)
+			holding_free(record->more);
+		record_free(mirror, record);
+	}
+}

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * mirror_internal.h - what the files of the router's mirror share: router_mirror.c (sessions,
+ * messages, role), mirror_services.c, mirror_targets.c (roster and states), mirror_connections.c
+ * and mirror_claims.c (the two tables). The interface is router_mirror.h.
+ */
+#ifndef LIMPET_MIRROR_INTERNAL_H
+#define LIMPET_MIRROR_INTERNAL_H
+
+#include <sys/queue.h>
+
+#include "router_mirror.h"
+#include "siphash.h"
+
+/* Clients choose addresses and ports, so the tables' hash is keyed (mirror_hash_key, random). */
+extern uint64_t mirror_hash_key[2];
+#define HASH_FUNCTION(key, length, value)                                                          \
+	((value) = (unsigned int)siphash(mirror_hash_key, key, length))
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
+#define LINGER_CLOSED_MS 60000 /* FIN_WAIT2 and TIME_WAIT last as long */
+#define LINGER_RESET_MS	 1000  /* what was in flight */
+#define RESTORED_MS	 5000  /* after a restart: targets come back, or are down */
+#define UNATTENDED_MS	 10000 /* claims wait for the affinities of a target without an agent */
+
+/* One target's word that it has a connection. */
+struct holding {
+	LIST_ENTRY(holding) of_target;
+	struct record *record;
+	struct holding *next; /* further holders of the same key */
+	uint32_t mark;	      /* of the snapshot or session in which it was said last */
+	uint16_t target;      /* NO_NUMBER: not in use (record.own) */
+};
+
+enum record_queue { QUEUE_NONE, QUEUE_CLOSED, QUEUE_RESET, QUEUE_WAITING, RECORD_QUEUES };
+
+/*
+ * A connection that some target holds, or that lingers. `target` and `state` are what its entry in
+ * the CRHT is to be; in QUEUE_WAITING there was no room for it there.
+ */
+struct record {
+	struct connection_key key;
+	uint16_t target;
+	uint8_t state; /* enum connection_state */
+	uint8_t queue; /* enum record_queue */
+	bool placed;   /* it is in the CRHT */
+	TAILQ_ENTRY(record) in_queue;
+	uint64_t until_ms;
+	struct holding own;   /* the usual case: one holder */
+	struct holding *more; /* rare: the same key at two targets */
+	UT_hash_handle hh;
+};
+
+/* One target's claim to a client: published (term) or waiting to be granted (term zero). */
+struct claim {
+	LIST_ENTRY(claim) of_target;
+	TAILQ_ENTRY(claim) in_pending;
+	struct contest *contest;
+	struct claim *next; /* of the same contest */
+	uint64_t id;
+	struct term term;
+	uint32_t mark, session;
+	uint16_t target;
+	bool takeover;
+	bool pending;  /* to be answered */
+	bool answered; /* for this id, in this session */
+	bool told;     /* LOST was sent for this id, in this session */
+};
+
+/* All that the targets say of one client in one scope. */
+struct contest {
+	struct affinity_key key;
+	uint16_t winner;    /* as its entry in the CRHT is to be; NO_NUMBER: none */
+	uint16_t tentative; /* target of a claim granted here and not yet published; or NO_NUMBER */
+	bool placed, waiting;  /* it is in the CRHT; there was no room for it */
+	uint64_t tentative_id; /* 0: from before a restart */
+	struct term tentative_term;
+	uint64_t clock; /* as in the CRHT */
+	struct claim *claims;
+	TAILQ_ENTRY(contest) in_waiting;
+	UT_hash_handle hh;
+};
+
+/* Sums of what a target has said since `mark`; DIGEST is compared with them. */
+struct sums {
+	uint64_t connections, connections_sum;
+	uint64_t affinities, affinities_sum;
+};
+
+struct ready {
+	struct message_ready said;
+	uint32_t session; /* in which it was said */
+	bool valid;
+};
+
+struct peer {
+	struct mirror_target info;
+	uint16_t number;
+	bool known;    /* in the roster, or gone with entries left; else only its name is kept */
+	bool open;     /* a session is open, and was not ended from here */
+	bool ended;    /* it was ended from here, and the caller has not said yet that it is gone */
+	uint32_t list; /* number of the list of services last sent in this session */
+	uint32_t begun_list;  /* number in the last BEGIN */
+	bool begun;	      /* between BEGIN and DONE */
+	bool done;	      /* DONE of the present list has been read */
+	bool affinities_done; /* all affinities of a snapshot of this session have been read */
+	bool asked;	      /* SYNC was sent in this session */
+	bool asked_active, barrier_answered;
+	uint32_t asked_epoch; /* with asked_active: of the role when SYNC was sent */
+	uint32_t session;     /* counts up */
+	uint32_t mark;	      /* counts up at each session and each BEGIN */
+	uint64_t digest_key[2];
+	struct sums sums;
+	bool waited_for;     /* affinities_missing() at the last tick */
+	bool restored;	     /* not heard of since this router's restart */
+	uint64_t lost_ms;    /* when its session was lost, or it was restored; 0: not yet known */
+	uint64_t retired;    /* counts up; the longest out of use is used again first */
+	struct ready *ready; /* by service number */
+	LIST_HEAD(, holding) holdings;
+	LIST_HEAD(, claim) claims;
+};
+
+struct service_number {
+	struct service_key key;
+	uint16_t number;
+};
+
+struct scope_number {
+	char name[NAME_SIZE];
+	uint16_t number;
+	bool takeover; /* some service of the scope allows it */
+};
+
+TAILQ_HEAD(record_list, record);
+TAILQ_HEAD(claim_list, claim);
+TAILQ_HEAD(contest_list, contest);
+
+struct router_mirror {
+	struct router_mirror_ops ops;
+	void *context;
+	struct router_mirror_settings settings;
+	uint64_t now_ms;
+	uint64_t clock;
+
+	enum role role;
+	uint32_t epoch;
+	uint64_t role_ms;
+
+	struct router_service services[MAX_SERVICES];
+	struct scope scopes[MAX_SERVICES];
+	struct service_number by_key[MAX_SERVICES]; /* sorted */
+	struct scope_number by_name[MAX_SERVICES];  /* sorted */
+	unsigned int service_count, scope_count;
+
+	struct peer *peers[MAX_TARGETS];
+	unsigned int peer_limit; /* above the highest number ever used */
+	uint32_t expected, missing, missing_affinities;
+	uint64_t retirements;
+
+	struct record *records;
+	struct record_list queues[RECORD_QUEUES];
+	struct contest *contests;
+	struct contest_list waiting;
+	struct claim_list pending;
+	struct mirror_counts counts;
+};
+
+/* mirror_services.c */
+int mirror_service(const struct router_mirror *mirror, const struct service_key *key);
+const struct scope_number *mirror_scope(const struct router_mirror *mirror, const char *name);
+void services_send(struct router_mirror *mirror, struct peer *peer);
+
+/* mirror_targets.c */
+enum target_event {
+	EVENT_SESSION,	   /* a session has begun */
+	EVENT_IN_SYNC,	   /* its whole table is here */
+	EVENT_OUT_OF_SYNC, /* it is asked for a barrier */
+	EVENT_GOODBYE,	   /* the session is gone, the node lives */
+	EVENT_LOST,	   /* the session is gone without a word, or the node does not answer */
+	EVENT_GIVEN_UP,	   /* dead_time is over */
+	TARGET_EVENTS
+};
+enum target_state target_next_state(enum target_state state, enum target_event event);
+struct peer *peer_get(const struct router_mirror *mirror, uint16_t number);
+struct peer *peer_new(struct router_mirror *mirror, const char *name); /* NULL: no number left */
+int peer_find(const struct router_mirror *mirror, const char *name);
+void peer_event(struct router_mirror *mirror, struct peer *peer, enum target_event event);
+/* Is it in sync? After anything that may have changed the answer. */
+void peer_refresh(struct router_mirror *mirror, struct peer *peer);
+void peer_retire(struct router_mirror *mirror, struct peer *peer);
+void peers_tick(struct router_mirror *mirror);
+void peers_count(struct router_mirror *mirror);
+int peer_ready(struct router_mirror *mirror, struct peer *peer, const struct message_ready *ready);
+void peer_ready_sweep(struct peer *peer);
+
+/* mirror_connections.c */
+int connections_report(struct router_mirror *mirror, struct peer *peer,
+		       const struct message_connection *message);
+void connections_end(struct router_mirror *mirror, struct peer *peer,
+		     const struct message_connection *message);
+int connections_restore(struct router_mirror *mirror, const struct connection_key *key,
+			const struct router_connection *value);
+void connections_sweep(struct router_mirror *mirror, struct peer *peer);
+void connections_purge(struct router_mirror *mirror, struct peer *peer);
+void connections_give_up(struct router_mirror *mirror, struct peer *peer);
+void connections_drop_services(struct router_mirror *mirror, const bool gone[MAX_SERVICES]);
+void connections_tick(struct router_mirror *mirror);
+void connections_free(struct router_mirror *mirror);
+
+/* mirror_claims.c */
+int claims_report(struct router_mirror *mirror, struct peer *peer,
+		  const struct message_affinity *message);
+void claims_end(struct router_mirror *mirror, struct peer *peer,
+		const struct message_affinity_end *message);
+int claims_restore(struct router_mirror *mirror, const struct affinity_key *key,
+		   const struct router_affinity *value);
+void claims_sweep(struct router_mirror *mirror, struct peer *peer);
+void claims_purge(struct router_mirror *mirror, struct peer *peer);
+void claims_new_session(struct router_mirror *mirror, struct peer *peer);
+void claims_activated(struct router_mirror *mirror);
+void claims_drop_scopes(struct router_mirror *mirror, const bool gone[MAX_SERVICES]);
+void claims_answer(struct router_mirror *mirror);
+void claims_tick(struct router_mirror *mirror); /* and claims_answer */
+void claims_free(struct router_mirror *mirror);
+
+#endif
