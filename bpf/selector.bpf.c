@@ -193,15 +193,16 @@ static __always_inline bool select_fewest(struct sk_reuseport_md *ctx, struct gr
 
 /* What has not been accepted is counted where it goes. The cookie of a request for a connection is
  * the connection's; one that is not established yet has no entry. */
-static __always_inline void migrated(struct sk_reuseport_md *ctx, __u32 slot)
+static __always_inline void migrated(struct bpf_sock *migrating, __u32 slot)
 {
 	count(COUNT_SELECT_MIGRATED);
-	connection_move(bpf_get_socket_cookie(ctx->migrating_sk), slot);
+	connection_move(bpf_get_socket_cookie(migrating), slot);
 }
 
 SEC("sk_reuseport/migrate")
 int selector(struct sk_reuseport_md *ctx)
 {
+	struct bpf_sock *migrating;
 	struct target_service *service;
 	struct affinity_key key;
 	struct group *group;
@@ -227,8 +228,9 @@ int selector(struct sk_reuseport_md *ctx)
 		count(COUNT_SELECT_NONE);
 		return SK_DROP;
 	}
-	if (ctx->migrating_sk)
-		migrated(ctx, slot);
+	migrating = ctx->migrating_sk;
+	if (migrating)
+		migrated(migrating, slot);
 	else
 		count(by_affinity ? COUNT_SELECT_AFFINITY : COUNT_SELECT_LEAST);
 	return SK_PASS;
