@@ -60,6 +60,12 @@ instances_are()
 	[ "$(show "$1" instances 'sum(i["state"] == "ready" for i in d)')" = "$2" ]
 }
 
+# Whatever their state.
+instances_listed()
+{
+	[ "$(show "$1" instances 'len(d)')" = "$2" ]
+}
+
 targets_ready()
 {
 	[ "$(show "$1" targets \
@@ -112,4 +118,29 @@ client_end()
 	wait_until 90 "client $name to end" process_is_gone "$(cat "$LAB_DIR/client/$name.pid")" ||
 		return 1
 	cat "$LAB_DIR/client/$name.log"
+}
+
+# ask_affinity SOURCE [OPTION...]: opens a connection, asks for an affinity and waits until it is in
+# force everywhere; prints the pid of the instance that has it.
+ask_affinity()
+{
+	local source=$1 answer
+
+	shift
+	answer=$(client talk --source "$source" "$@" who affinity "wait 5000") || return 1
+	json 'd["answers"][0] if d["answers"][1:] == [d["answers"][0] + " ok"] * 2 else None' \
+		<<<"$answer" | grep -v '^None$' || {
+		complain "no affinity for $source: $answer"
+		return 1
+	}
+}
+
+# check_all_reach WHAT PID COUNT SOURCE [OPTION...]: COUNT connections, every one answered by PID.
+check_all_reach()
+{
+	local what=$1 pid=$2 count=$3 source=$4
+
+	shift 4
+	check_json "$what" "d['answers'] == {'$pid': $count} and d['failed'] == 0" \
+		"$(client many --source "$source" --count "$count" "$@")"
 }

@@ -162,11 +162,15 @@ show()
 	on "$node" limpet show "$what" --json "$@" | json "$expression"
 }
 
-# counter NODE NAME: sum over the CPUs, straight from the pinned map.
+# counter NODE NAME: sum over the CPUs.
 counter()
 {
-	on "$1" bpftool -j map dump pinned "$LAB_PIN/node/counters" |
-		/usr/bin/python3 "$LAB_ROOT/tests/net/counter.py" "$LAB_ROOT/include/layout.h" "$2"
+	on "$1" limpet status --json | json "d['counters']['$2']"
+}
+
+counter_is_above()
+{
+	[ "$(counter "$1" "$2")" -gt "$3" ]
 }
 
 # entries NODE MAP: how many are in the pinned hash map, as "router/connections".
@@ -178,4 +182,41 @@ entries()
 router_is_ready()
 {
 	on "$1" limpet ready
+}
+
+# table NODE...: what they know of open connections and affinities, one entry a line, in the same
+# words for targets and routers.
+table()
+{
+	local node
+
+	for node in "$@"; do
+		show "$node" connections '"\n".join(" ".join(map(str, ("connection", c["client"],
+			c["client_port"], c["service"], c["target"]))) for c in d if c["state"] == "open")'
+		show "$node" affinities '"\n".join(" ".join(("affinity", a["client"], a["scope"],
+			a["target"])) for a in d)'
+	done | sed '/^$/d' | sort
+}
+
+# Is the router's table the union of the targets', entry by entry?
+table_is_union()
+{
+	# shellcheck disable=SC2046
+	diff <(table "$1") <(table $(lab_targets))
+}
+
+# holder NODE CLIENT: the target that holds the client's affinity, as this node knows; empty: none.
+holder()
+{
+	show "$1" affinities "' '.join(a['target'] for a in d)" --client "$2"
+}
+
+holder_is()
+{
+	[ "$(holder "$1" "$2")" = "$3" ]
+}
+
+entries_are()
+{
+	[ "$(entries "$1" "$2")" = "$3" ]
 }

@@ -88,8 +88,25 @@ def do_many(options):
     return {"answers": total, "failed": failed, "errors": errors, "by_source": by_source}
 
 
+def connect_avoiding(options):
+    """A connection that reaches none of the processes of --avoid: those that do are closed."""
+    avoided = options.avoid.split(",")
+    for _ in range(200):
+        conversation = Conversation(connect(options, options.source))
+        if conversation.ask("who") not in avoided:
+            return conversation
+        conversation.close()
+    sys.exit("every connection reaches " + options.avoid)
+
+
 def do_talk(options):
-    conversation = Conversation(connect(options, options.source))
+    """With --meanwhile FILE: asks --first, makes FILE.open, and goes on when FILE appears."""
+    conversation = connect_avoiding(options)
+    if options.meanwhile:
+        if options.first:
+            conversation.ask(options.first)
+        open(options.meanwhile + ".open", "w").close()
+        wait_for_file(options.meanwhile, options.timeout)
     return {"port": conversation.sock.getsockname()[1],
             "answers": [conversation.ask(line) for line in options.lines]}
 
@@ -242,6 +259,9 @@ def main():
     parser.add_argument("--rate", type=int, default=0)
     parser.add_argument("--timeout", type=float, default=60)
     parser.add_argument("--interval", type=float, default=0.3, help="of hold, seconds")
+    parser.add_argument("--avoid", default="", help="of talk: pids, with commas between")
+    parser.add_argument("--meanwhile", help="of talk: file to wait for")
+    parser.add_argument("--first", help="of talk: a line before --meanwhile")
     parser.add_argument("--opened", help="file made once all is open")
     parser.add_argument("--stop", help="file that ends it")
     options = parser.parse_intermixed_args()

@@ -1,0 +1,34 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# One process, one instance, however its listeners are bound: the wildcard of both families serves
+# IPv4 clients, and an IPv4 client is the same client there.
+set -u
+# shellcheck source=scripts/lab-lib.sh
+. "$(dirname "$0")/../../scripts/lab-lib.sh"
+test_begin "an IPv4 client of an IPv6 wildcard listener, and listeners bound in other ways"
+
+LAB_TARGETS=1
+lab_up && lab_serve || exit 1
+wait_until 10 "the service address on t1" on t1 sh -c 'ip address show dev lo | grep -q 203.0.113.10'
+
+both=$(start_instance t1) || exit 1
+wait_until 10 "it to be adopted" instances_are t1 1
+pid=$(ask_affinity 198.18.0.7) || fail "an IPv4 client gets an affinity of the IPv6 wildcard listener"
+check_is "that process" "$both" "$pid"
+check_is "t1 shows the client as IPv4" t1 "$(holder t1 198.18.0.7)"
+check_all_reach "its connections come back" "$both" 50 198.18.0.7
+
+wildcard=$(start_instance t1 --bind 0.0.0.0) || exit 1
+bound=$(start_instance t1 --bind 203.0.113.10) || exit 1
+bound6=$(start_instance t1 --bind 2001:db8:113::10) || exit 1
+check_soon "all four are adopted" 10 instances_are t1 4
+
+# The kernel prefers the most specific group of listeners: the bound ones serve new clients.
+check_all_reach "a listener bound to the service's address gets new clients" "$bound" 5 198.18.0.8
+check_all_reach "and its like for IPv6" "$bound6" 5 2001:db8:198::8 --to 2001:db8:113::10
+check_all_reach "the client with an affinity still reaches the wildcard's process" "$both" 50 198.18.0.7
+
+kill "$bound"
+check_soon "the bound one ends" 10 instances_are t1 3
+check_json "then the wildcards serve" "set(d['answers']) <= {'$both', '$wildcard'} and not d['failed']" \
+	"$(client many --source 198.18.0.20-40)"

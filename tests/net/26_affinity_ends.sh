@@ -1,0 +1,59 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# How affinities end: released, idle for too long (and only once the last connection has closed), the
+# asking process gone; each time at the target and at both routers, and the next connection is
+# distributed anew.
+set -u
+# shellcheck source=scripts/lab-lib.sh
+. "$(dirname "$0")/../../scripts/lab-lib.sh"
+test_begin "how an affinity ends"
+
+lab_up && lab_serve && start_instances 2 || exit 1
+
+ended_everywhere()
+{
+	check_soon "$1: ended at $2" 5 holder_is "$2" "$3" ""
+	check_soon "$1: ended at r1" 5 holder_is r1 "$3" ""
+	check_soon "$1: ended at r2" 5 holder_is r2 "$3" ""
+}
+
+answer=$(client talk --source 198.18.0.1 who affinity "wait 5000" release status) || fail "talk"
+check_json "released by the application" \
+	"d['answers'][3].endswith(' ok') and '\"none\"' in d['answers'][4] and 'released' in d['answers'][4]" "$answer"
+ended_everywhere "release" "$(node_of_pid "$(json 'd["answers"][0]' <<<"$answer")")" 198.18.0.1
+
+# Idle 1.5 s: it stays while a connection is open, ends after the last one.
+rm -f "$LAB_DIR/go" "$LAB_DIR/go.open"
+client talk --source 198.18.0.2 --meanwhile "$LAB_DIR/go" --first "affinity 1500" "wait 5000" status \
+	>"$LAB_DIR/idle" &
+talker=$!
+wait_until 10 "the affinity" test -e "$LAB_DIR/go.open" || exit 1
+pid=$(client talk --source 198.18.0.2 who | json 'd["answers"][0]')
+node=$(node_of_pid "$pid")
+start=${EPOCHREALTIME/./}
+still_held()
+{
+	holder_is "$node" 198.18.0.2 "$node" || fail "it ended while a connection was open"
+	[ $((${EPOCHREALTIME/./} - start)) -gt 3000000 ]
+}
+check_soon "with a connection open it stays, twice its idle time" 6 still_held
+touch "$LAB_DIR/go"
+wait $talker
+check_json "one connection counted" "'\"connections\": 1' in d['answers'][1]" "$(cat "$LAB_DIR/idle")"
+ended_everywhere "idle" "$node" 198.18.0.2
+
+answer=$(client talk --source 198.18.0.3 who "affinity 0" "wait 5000") || fail "talk"
+ended_everywhere "idle 0: with the last connection" "$(node_of_pid "$(json 'd["answers"][0]' <<<"$answer")")" 198.18.0.3
+
+pid=$(ask_affinity 198.18.0.4) || fail "the client gets an affinity"
+node=$(node_of_pid "$pid")
+kill "$pid"
+ended_everywhere "the process has exited" "$node" 198.18.0.4
+check_json "the next connections are distributed anew" "d['failed'] == 0 and '$pid' not in d['answers']" \
+	"$(client many --source 198.18.0.4 --count 30)"
+
+pid=$(ask_affinity 198.18.0.5) || fail "the client gets an affinity"
+check_all_reach "one more, for good measure" "$pid" 30 198.18.0.5
+check_is "limpet affinity release" 0 \
+	"$(on "$(node_of_pid "$pid")" limpet affinity release 198.18.0.5 shop >/dev/null 2>&1; echo $?)"
+ended_everywhere "released by the operator" "$(node_of_pid "$pid")" 198.18.0.5

@@ -1,0 +1,37 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# A target that is drained gets no new client; its connections stay, and its affinity clients are
+# served until --end-affinities.
+set -u
+# shellcheck source=scripts/lab-lib.sh
+. "$(dirname "$0")/../../scripts/lab-lib.sh"
+test_begin "drain and resume"
+
+lab_up && lab_serve && start_instances 2 || exit 1
+t1=$(instance_pids t1 | tr '\n' ' ')
+held=$(client talk --source 198.18.0.1 --avoid "$(instance_pids t2 | paste -sd,)" who affinity "wait 5000" |
+	json 'd["answers"][0]') || fail "a client gets an affinity at t1"
+client_start open hold --source 198.18.1.1-20 --count 40
+
+drained()
+{
+	[ "$(show "$1" targets '[t["state"] for t in d if t["name"] == "t1"][0]')" = "$2" ]
+}
+
+check "limpet drain" on t1 limpet drain
+for router in r1 r2; do
+	check_soon "$router shows t1 draining" 5 drained $router draining
+done
+check_json "100 new clients: none at t1" "d['failed'] == 0 and not set(d['answers']) & set('$t1'.split())" \
+	"$(client many --source 198.18.2.1-100)"
+check_all_reach "the client with an affinity is still served there" "$held" 50 198.18.0.1
+check "limpet drain --end-affinities" on t1 limpet drain --end-affinities
+check_soon "the affinity ends" 5 holder_is r1 198.18.0.1 ""
+check_json "and its client goes elsewhere" "d['failed'] == 0 and not set(d['answers']) & set('$t1'.split())" \
+	"$(client many --source 198.18.0.1 --count 30)"
+check "limpet resume" on t1 limpet resume
+check_soon "t1 is up again" 5 drained r1 up
+check_json "and gets new clients" "bool(set(d['answers']) & set('$t1'.split()))" \
+	"$(client many --source 198.18.3.1-60)"
+report=$(client_end open)
+check_json "none of 40 connections broke" "d['broken'] == []" "$report"

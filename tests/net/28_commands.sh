@@ -1,0 +1,53 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# What the commands say, and with which exit status.
+set -u
+# shellcheck source=scripts/lab-lib.sh
+. "$(dirname "$0")/../../scripts/lab-lib.sh"
+test_begin "the commands"
+
+lab_up && lab_serve && start_instances 2 || exit 1
+pid=$(ask_affinity 198.18.0.1) || fail "the client gets an affinity"
+node=$(node_of_pid "$pid")
+client_start held hold --source 198.18.0.1 --count 2
+check_soon "r1 knows the connections" 5 entries_are r1 router/connections 2
+
+for where in r1 t1; do
+	for what in services targets instances connections affinities routers sync; do
+		check_json "$where: show $what --json is an array" "isinstance(d, list)" \
+			"$(on $where limpet show $what --json)"
+		check "$where: show $what" on $where limpet show $what
+	done
+	check_json "$where: status --json" "d['node'] == '$where' and bool(d['roles'])" \
+		"$(on $where limpet status --json)"
+	check "$where: status" on $where limpet status
+	check "$where: check" on $where limpet check
+done
+fields="client service scope target instance state connections idle_ms expires_in_ms age_ms pid reason"
+check_json "an affinity has its fields" "set('$fields'.split()) <= set(d[0]) and d[0]['pid'] == $pid and
+	d[0]['state'] == 'everywhere' and d[0]['connections'] == 2" "$(on "$node" limpet show affinities --json)"
+check_json "sync: what is here, there and missing" "len(d) == 2 and all(p['missing'] == 0 and
+	p['here'] == p['there'] and p['digest'] == 'equal' for p in d)" "$(on r1 limpet show sync --json)"
+check_json "targets" "sum(t['affinities'] for t in d) == 1 and
+	{t['path'] for t in d} == {'ok'}" "$(on r1 limpet show targets --json)"
+check "explain says why" grep -q "$node" <<<"$(on r1 limpet explain 198.18.0.1 shop)"
+check "metrics" grep -q '^limpet_' <<<"$(on r1 curl -s --unix-socket /run/limpet/control.sock http://limpet/metrics)"
+
+check_is "an unknown command" 2 "$(on r1 limpet frobnicate >/dev/null 2>&1; echo $?)"
+check_is "ready on a target: cannot tell" 2 "$(on t1 limpet ready >/dev/null 2>&1; echo $?)"
+check_is "forget of a target that is there" 1 "$(on r1 limpet forget t1 >/dev/null 2>&1; echo $?)"
+check_is "forget of nobody" 1 "$(on r1 limpet forget nobody >/dev/null 2>&1; echo $?)"
+
+epoch=$(on r2 limpet status --json | json 'd["router"]["epoch"]')
+takeover r2
+check_json "activate counts the epoch up" "d['router']['role'] == 'active' and d['router']['epoch'] == $((epoch + 1))" \
+	"$(on r2 limpet status --json)"
+check "deactivate" on r2 limpet deactivate
+check_json "standby" "d['router']['role'] == 'standby'" "$(on r2 limpet status --json)"
+takeover r1
+node_kill t2
+check_soon "a target that has died makes the router not ready" 10 eval '! router_is_ready r1'
+check "and is named" grep -q t2 <<<"$(on r1 limpet ready 2>&1)"
+check "limpet forget" on r1 limpet forget t2
+check_soon "then it is ready" 5 router_is_ready r1
+client_end held >/dev/null
