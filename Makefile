@@ -40,6 +40,8 @@ LIB    := $(patsubst lib/%.c,$(BUILD)/lib/%.pic.o,$(wildcard lib/*.c))
 
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 BPF_TESTS  := $(patsubst tests/bpf/%.c,$(BUILD)/tests/bpf/%,$(wildcard tests/bpf/test_*.c))
+# What tests/bpf/test_*.c share.
+BPF_TEST_PARTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/bpf/test_%,$(wildcard tests/bpf/*.c)))
 HELPERS    := $(patsubst tests/net/%.c,$(BUILD)/tests/net/%,$(wildcard tests/net/*.c))
 EXAMPLES   := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
 
@@ -99,10 +101,10 @@ $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/sync.a $(BUILD)/common.a | $(SKEL
 	$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -Isync $(shell pkg-config --cflags $(PACKAGES_SYNC) cmocka) -o $@ $< \
 		$(BUILD)/sync.a $(BUILD)/common.a $(shell pkg-config --libs $(PACKAGES_SYNC) cmocka)
 
-$(BUILD)/tests/bpf/%: tests/bpf/%.c $(BUILD)/common.a | $(SKELETONS)
+$(BUILD)/tests/bpf/%: tests/bpf/%.c $(BPF_TEST_PARTS) $(BUILD)/common.a | $(SKELETONS)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(CPPFLAGS) $(shell pkg-config --cflags libbpf cmocka) -o $@ $< \
-		$(BUILD)/common.a $(shell pkg-config --libs $(PACKAGES_LOADER) cmocka)
+		$(BPF_TEST_PARTS) $(BUILD)/common.a $(shell pkg-config --libs $(PACKAGES_LOADER) cmocka)
 
 $(BUILD)/tests/net/%: tests/net/%.c $(BUILD)/lib/liblimpet.a
 	@mkdir -p $(@D)

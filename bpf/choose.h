@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * choose.h - which target a service's packet goes to: the rules of takeover and of affinity, as
- * docs/ARCHITECTURE.md ("A packet at a router") gives them and tests/model/ has tried them.
+ * docs/ARCHITECTURE.md ("A packet at the router") gives them and tests/model/ has tried them.
  *
  * The order: what this router has seen itself, what the targets have reported, then, for a SYN, the
  * client's affinity and the ring; for anything else that is unknown, waiting before guessing.

@@ -103,13 +103,6 @@ static __always_inline void cursor_start(struct cursor *cursor, struct xdp_md *c
 	cursor->end = (void *)(long)context->data_end;
 }
 
-/* Behind the IP header, as parsed before: the masks say what the verifier does not remember. */
-static __always_inline void cursor_at_payload(struct cursor *cursor, const struct packet *packet)
-{
-	cursor_start(cursor, packet->context);
-	cursor->at += (link_length(&packet->link) & 31) + (packet->ip.header & 63);
-}
-
 static __always_inline bool parse_link(struct cursor *cursor, struct link *link,
 				       enum family *family)
 {
@@ -170,6 +163,32 @@ static __always_inline bool no_address(const struct address *address)
 	return !(word[0] | word[1] | word[2] | word[3]);
 }
 
+/* Are so many bytes here? For a length from the packet, which the 6.1 verifier does not take for
+ * bounded; the barrier keeps clang from adding it to the pointer. */
+static __always_inline bool cursor_holds(const struct cursor *cursor, __u32 bytes)
+{
+	long here = cursor->end - cursor->at;
+
+	asm volatile("" : "+r"(here));
+	return bytes <= here;
+}
+
+/* Past a header of at most 63 bytes: the mask is for the verifier, the barrier keeps clang from
+ * leaving it out. */
+static __always_inline void cursor_skip(struct cursor *cursor, __u32 bytes)
+{
+	asm volatile("" : "+r"(bytes));
+	cursor->at += bytes & 63;
+}
+
+/* Behind the IP header, as parsed before. */
+static __always_inline void cursor_at_payload(struct cursor *cursor, const struct packet *packet)
+{
+	cursor_start(cursor, packet->context);
+	cursor_skip(cursor, link_length(&packet->link));
+	cursor_skip(cursor, packet->ip.header);
+}
+
 static __always_inline bool parse_ip4(struct cursor *cursor, struct ip *ip)
 {
 	struct iphdr *header = cursor->at;
@@ -185,8 +204,8 @@ static __always_inline bool parse_ip4(struct cursor *cursor, struct ip *ip)
 	ip->has_header = false;
 	address_from_ip4(&ip->source, header->saddr);
 	address_from_ip4(&ip->destination, header->daddr);
-	ip->whole = ip->total >= ip->header && cursor->at + ip->total <= cursor->end;
-	cursor->at += ip->header;
+	ip->whole = ip->total >= ip->header && cursor_holds(cursor, ip->total);
+	cursor_skip(cursor, ip->header);
 	return cursor->at <= cursor->end;
 }
 
@@ -205,7 +224,7 @@ static __always_inline bool parse_ip6(struct cursor *cursor, struct ip *ip)
 	ip->has_header = false;
 	__builtin_memcpy(&ip->source, &header->saddr, sizeof(ip->source));
 	__builtin_memcpy(&ip->destination, &header->daddr, sizeof(ip->destination));
-	ip->whole = cursor->at + ip->total <= cursor->end;
+	ip->whole = cursor_holds(cursor, ip->total);
 	cursor->at = header + 1;
 	if (ip->protocol != PROTOCOL_FRAGMENT)
 		return true;

@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "world.h"
+
+#include <arpa/inet.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <cmocka.h>
+
+#include "xdp.skel.h"
+
+#define LOOPBACK      1 /* what bpf_prog_test_run's packets come by */
+#define OTHER_IFINDEX 2
+#define TABLE_SIZE    1024
+
+static struct xdp_bpf *program;
+
+static void put(const struct bpf_map *map, const void *key, const void *value)
+{
+	assert_int_equal(bpf_map_update_elem(bpf_map__fd(map), key, value, BPF_ANY), 0);
+}
+
+static bool get(const struct bpf_map *map, const void *key, void *value)
+{
+	return !bpf_map_lookup_elem(bpf_map__fd(map), key, value);
+}
+
+static void empty(const struct bpf_map *map)
+{
+	uint8_t key[64];
+
+	while (!bpf_map_get_next_key(bpf_map__fd(map), NULL, key))
+		assert_int_equal(bpf_map_delete_elem(bpf_map__fd(map), key), 0);
+}
+
+uint64_t world_now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+struct address world_address(const char *text)
+{
+	struct address address = {.byte = {[10] = 0xff, [11] = 0xff}};
+
+	if (inet_pton(AF_INET, text, address.byte + 12) == 1)
+		return address;
+	assert_int_equal(inet_pton(AF_INET6, text, address.byte), 1);
+	return address;
+}
+
+struct settings router_settings(void)
+{
+	return (struct settings){.hold_ns = 30000000000,
+				 .source4 = world_address(ROUTER),
+				 .source6 = world_address(ROUTER6),
+				 .is_router = 1};
+}
+
+void put_settings(const struct settings *settings)
+{
+	put(program->maps.settings, &(uint32_t){0}, settings);
+}
+
+void put_service(uint32_t number, const struct router_service *service)
+{
+	struct service_key address = {.address = service->key.address};
+
+	put(program->maps.services, &number, service);
+	put(program->maps.service_index, &service->key, &number);
+	put(program->maps.service_index, &address, &number);
+}
+
+struct router_service get_service(uint32_t number)
+{
+	struct router_service service;
+
+	assert_true(get(program->maps.services, &number, &service));
+	return service;
+}
+
+void put_target(uint32_t number, const struct target *target)
+{
+	put(program->maps.targets, &number, target);
+}
+
+struct target get_target(uint32_t number)
+{
+	struct target target;
+
+	assert_true(get(program->maps.targets, &number, &target));
+	return target;
+}
+
+void set_flags(uint32_t number, uint16_t flags)
+{
+	struct target target = get_target(number);
+
+	target.flags = (target.flags & TARGET_IPV6) | flags;
+	put_target(number, &target);
+}
+
+void put_ring_slots(uint32_t service, uint16_t (*slot)(uint32_t slot))
+{
+	static struct ring_element element[RING_ELEMENTS];
+	static uint32_t index[RING_ELEMENTS];
+	uint32_t count = RING_ELEMENTS;
+	int ring = bpf_map_create(BPF_MAP_TYPE_ARRAY, "ring", 4, sizeof(element[0]), RING_ELEMENTS,
+				  NULL);
+
+	assert_true(ring >= 0);
+	for (uint32_t i = 0; i < RING_ELEMENTS * RING_LANES; i++)
+		element[i / RING_LANES].target[i % RING_LANES] = slot(i);
+	for (uint32_t i = 0; i < RING_ELEMENTS; i++)
+		index[i] = i;
+	assert_int_equal(bpf_map_update_batch(ring, index, element, &count, NULL), 0);
+	put(program->maps.rings, &service, &ring);
+	close(ring);
+}
+
+static uint16_t one_target;
+
+static uint16_t the_one(uint32_t slot)
+{
+	(void)slot;
+	return one_target;
+}
+
+void put_ring(uint32_t service, uint16_t target)
+{
+	one_target = target;
+	put_ring_slots(service, the_one);
+}
+
+void drop_ring(uint32_t service)
+{
+	bpf_map_delete_elem(bpf_map__fd(program->maps.rings), &service);
+}
+
+void put_ready(uint32_t service, uint32_t ready_instances)
+{
+	struct service_state state = {.ready_instances = ready_instances, .generation = 1};
+
+	put(program->maps.service_state, &service, &state);
+}
+
+void put_role(uint32_t role, uint32_t epoch, uint64_t since_ns)
+{
+	struct router_role value = {.since_ns = since_ns, .epoch = epoch, .role = role};
+
+	put(program->maps.role, &(uint32_t){0}, &value);
+}
+
+void put_sync(uint32_t epoch, uint32_t in_sync, uint32_t affinities_in_sync)
+{
+	struct sync_state value = {.epoch = epoch,
+				   .in_sync = in_sync,
+				   .affinities_in_sync = affinities_in_sync,
+				   .missing = !in_sync};
+
+	put(program->maps.sync_state, &(uint32_t){0}, &value);
+}
+
+static struct connection_key connection_key(const char *client, uint16_t port, uint16_t service)
+{
+	return (struct connection_key){
+		.client = world_address(client), .client_port = htons(port), .service = service};
+}
+
+void put_connection(const char *client, uint16_t port, uint16_t service, uint16_t target,
+		    enum connection_state state)
+{
+	struct connection_key key = connection_key(client, port, service);
+	struct router_connection value = {.target = target, .state = state};
+
+	put(program->maps.connections, &key, &value);
+}
+
+void put_affinity(const char *client, uint16_t scope, uint16_t target)
+{
+	struct affinity_key key = {.client = world_address(client), .scope = scope};
+	struct router_affinity value = {.clock = 1, .target = target};
+
+	put(program->maps.affinities, &key, &value);
+}
+
+void put_router(const char *address)
+{
+	struct address key = world_address(address);
+	struct router router = {.name = "r1"};
+
+	put(program->maps.routers, &key, &router);
+}
+
+void put_served(const char *address, uint16_t port, uint8_t protocol)
+{
+	struct service_key key = {
+		.address = world_address(address), .port = htons(port), .protocol = protocol};
+	struct served served = {.service = port ? 0 : NO_NUMBER};
+
+	put(program->maps.served, &key, &served);
+}
+
+bool get_probe(const char *router, struct probe *probe)
+{
+	struct address key = world_address(router);
+
+	return get(program->maps.probes, &key, probe);
+}
+
+bool get_flow(const char *client, uint16_t port, uint16_t service, struct flow *flow)
+{
+	struct connection_key key = connection_key(client, port, service);
+
+	return get(program->maps.flows, &key, flow);
+}
+
+void age_flow(const char *client, uint16_t port, uint16_t service, uint64_t by_ns)
+{
+	struct connection_key key = connection_key(client, port, service);
+	struct flow flow;
+
+	assert_true(get(program->maps.flows, &key, &flow));
+	flow.since_ns -= by_ns;
+	put(program->maps.flows, &key, &flow);
+}
+
+bool age_sighting(const char *client, uint16_t port, uint16_t service, uint64_t by_ns)
+{
+	struct connection_key key = connection_key(client, port, service);
+	struct sighting sighting;
+
+	if (!get(program->maps.sightings, &key, &sighting))
+		return false;
+	sighting.first_ns -= by_ns;
+	put(program->maps.sightings, &key, &sighting);
+	return true;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * peace */
+
+int world_load(void **state)
+{
+	struct bpf_map *sized[] = {NULL, NULL, NULL};
+
+	(void)state;
+	program = xdp_bpf__open();
+	if (!program)
+		return -1;
+	sized[0] = program->maps.flows;
+	sized[1] = program->maps.connections;
+	sized[2] = program->maps.affinities;
+	for (size_t i = 0; i < 3; i++)
+		bpf_map__set_max_entries(sized[i], TABLE_SIZE);
+	return xdp_bpf__load(program);
+}
+
+int world_unload(void **state)
+{
+	(void)state;
+	xdp_bpf__destroy(program);
+	return 0;
+}
+
+static void put_peaceful_service(uint32_t number, const char *name, const char *address,
+				 uint16_t port, enum affinity_mode affinity)
+{
+	struct router_service service = {.key = {.address = world_address(address),
+						 .port = htons(port),
+						 .protocol = IPPROTO_TCP},
+					 .scope = affinity == AFFINITY_NONE ? number : 0,
+					 .affinity = affinity,
+					 .client_prefix = 128,
+					 .serving = 1};
+
+	strncpy(service.name, name, sizeof(service.name) - 1);
+	put_service(number, &service);
+	put_ring(number, T1);
+	put_ready(number, 1);
+}
+
+static void put_peaceful_target(uint32_t number, const char *name, const char *address,
+				uint32_t ifindex, uint16_t flags)
+{
+	struct target target = {.address = world_address(address),
+				.ifindex = ifindex,
+				.flags = flags | TARGET_USABLE | TARGET_IN_SYNC,
+				.mtu = TARGET_MTU};
+
+	memcpy(target.mac, MAC_HOP, 6);
+	memcpy(target.source_mac, MAC_ROUTER2, 6);
+	strncpy(target.name, name, sizeof(target.name) - 1);
+	put_target(number, &target);
+}
+
+int world_reset(void **state)
+{
+	struct settings settings = router_settings();
+
+	(void)state;
+	empty(program->maps.service_index);
+	empty(program->maps.flows);
+	empty(program->maps.sightings);
+	empty(program->maps.connections);
+	empty(program->maps.affinities);
+	empty(program->maps.routers);
+	empty(program->maps.served);
+	empty(program->maps.probes);
+	drop_ring(GUESS_RING);
+	put_settings(&settings);
+	put_peaceful_service(SHOP, "shop", VIP, 80, AFFINITY_BY_REQUEST);
+	put_peaceful_service(SHOP6, "shop6", VIP6, 80, AFFINITY_BY_REQUEST);
+	put_peaceful_service(PLAIN, "plain", VIP, 443, AFFINITY_NONE);
+	put_peaceful_service(PLAIN6, "plain6", VIP6, 443, AFFINITY_NONE);
+	put_peaceful_target(T1, "t1", ADDRESS1, LOOPBACK, TARGET_RESOLVED);
+	put_peaceful_target(T2, "t2", ADDRESS2, OTHER_IFINDEX, TARGET_RESOLVED);
+	put_peaceful_target(T3, "t3", ADDRESS3, LOOPBACK, TARGET_RESOLVED | TARGET_IPV6);
+	put_peaceful_target(LOCAL, "self", ROUTER, 0, TARGET_LOCAL);
+	put_role(ROLE_ACTIVE, 1, 1);
+	put_sync(1, 1, 1);
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * a packet */
+
+static const char *const counter_names[] = {
+#define LIMPET_COUNTER_NAME(name, text) #name,
+	LIMPET_COUNTERS(LIMPET_COUNTER_NAME)
+#undef LIMPET_COUNTER_NAME
+};
+
+static void get_counters(uint64_t sums[COUNTERS])
+{
+	int cpus = libbpf_num_possible_cpus();
+	uint64_t *values = calloc(cpus, sizeof(*values));
+
+	assert_non_null(values);
+	for (uint32_t i = 0; i < COUNTERS; i++) {
+		assert_true(get(program->maps.counters, &i, values));
+		sums[i] = 0;
+		for (int cpu = 0; cpu < cpus; cpu++)
+			sums[i] += values[cpu];
+	}
+	free(values);
+}
+
+uint32_t run_packet(const struct frame *in, struct frame *out)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = in->byte, .data_size_in = in->length,
+		    .data_out = out->byte, .data_size_out = sizeof(out->byte), .repeat = 1);
+
+	assert_int_equal(bpf_prog_test_run_opts(bpf_program__fd(program->progs.xdp_limpet), &run),
+			 0);
+	out->length = run.data_size_out;
+	return run.retval;
+}
+
+static void print_frame(const char *what, const struct frame *frame)
+{
+	print_error("  %s, %u bytes:", what, frame->length);
+	for (uint32_t i = 0; i < frame->length && i < 160; i++)
+		print_error("%s%02x", i % 32 ? i % 4 ? "" : " " : "\n    ", frame->byte[i]);
+	print_error("\n");
+}
+
+static bool same_frame(const struct frame *want, const struct frame *got)
+{
+	if (!want || (want->length == got->length && !memcmp(want->byte, got->byte, want->length)))
+		return true;
+	print_frame("expected", want);
+	print_frame("came out", got);
+	return false;
+}
+
+static bool same_counters(const uint64_t before[COUNTERS], const uint64_t after[COUNTERS],
+			  const enum counter *counted)
+{
+	uint64_t want[COUNTERS] = {[COUNT_RX_PACKETS] = 1};
+	bool same = true;
+
+	for (; *counted != COUNTERS; counted++)
+		want[*counted]++;
+	for (int i = 0; i < COUNTERS; i++) {
+		if (after[i] - before[i] == want[i])
+			continue;
+		print_error("  counter %s: %llu instead of %llu\n", counter_names[i],
+			    (unsigned long long)(after[i] - before[i]),
+			    (unsigned long long)want[i]);
+		same = false;
+	}
+	return same;
+}
+
+void expect_packet(const char *file, int line, const char *what, const struct frame *in,
+		   uint32_t verdict, const struct frame *out, const enum counter *counted)
+{
+	uint64_t before[COUNTERS], after[COUNTERS];
+	struct frame got = {0};
+	uint32_t retval;
+	bool right;
+
+	get_counters(before);
+	retval = run_packet(in, &got);
+	get_counters(after);
+	right = retval == verdict;
+	if (!right)
+		print_error("  verdict %u instead of %u\n", retval, verdict);
+	right = same_frame(out, &got) && right;
+	right = same_counters(before, after, counted) && right;
+	if (right)
+		return;
+	print_error("%s\n", what);
+	_fail(file, line);
+}

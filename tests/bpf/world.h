@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * world.h - the XDP program, loaded without pins, and what its maps hold: a router in peace
+ * (active, in sync, 10.7.0.2 and fd07::2) unless a test says otherwise.
+ *
+ * Services: SHOP 203.0.113.10:80 and SHOP6 [2001:db8:113::10]:80, with affinity, both in scope 0;
+ * PLAIN 203.0.113.10:443 and PLAIN6 [2001:db8:113::10]:443 without. All of a service's ring is one
+ * target unless a test splits it: T1.
+ * Targets: T1 10.7.0.11 and T3 fd07::13 behind the interface that packets come by, T2 10.7.0.12
+ * behind another, LOCAL this node.
+ */
+#ifndef LIMPET_TEST_WORLD_H
+#define LIMPET_TEST_WORLD_H
+
+#include <linux/bpf.h>
+
+#include "frame.h"
+#include "layout.h"
+
+enum { SHOP, SHOP6, PLAIN, PLAIN6 };
+enum { T1 = 1, T2, T3, LOCAL };
+
+#define ROUTER	 "10.7.0.2"
+#define ROUTER6	 "fd07::2"
+#define ADDRESS1 "10.7.0.11"
+#define ADDRESS2 "10.7.0.12"
+#define ADDRESS3 "fd07::13"
+
+#define TARGET_MTU 1500
+
+/* cmocka's: load once a group, everything back to peace before each test. */
+int world_load(void **state);
+int world_unload(void **state);
+int world_reset(void **state);
+
+uint64_t world_now_ns(void);
+struct address world_address(const char *text);
+
+void put_settings(const struct settings *settings);
+struct settings router_settings(void);
+void put_service(uint32_t number, const struct router_service *service);
+struct router_service get_service(uint32_t number);
+void put_target(uint32_t number, const struct target *target);
+struct target get_target(uint32_t number);
+void set_flags(uint32_t number, uint16_t flags); /* besides the family's */
+/* A ring of one target, of what `slot` gives, or none. */
+void put_ring(uint32_t service, uint16_t target);
+void put_ring_slots(uint32_t service, uint16_t (*slot)(uint32_t slot));
+void drop_ring(uint32_t service);
+void put_ready(uint32_t service, uint32_t ready_instances);
+void put_role(uint32_t role, uint32_t epoch, uint64_t since_ns);
+void put_sync(uint32_t epoch, uint32_t in_sync, uint32_t affinities_in_sync);
+void put_connection(const char *client, uint16_t port, uint16_t service, uint16_t target,
+		    enum connection_state state);
+void put_affinity(const char *client, uint16_t scope, uint16_t target);
+void put_router(const char *address);
+void put_served(const char *address, uint16_t port, uint8_t protocol);
+bool get_probe(const char *router, struct probe *probe);
+
+/* What XDP has noted; and time passes for it. */
+bool get_flow(const char *client, uint16_t port, uint16_t service, struct flow *flow);
+void age_flow(const char *client, uint16_t port, uint16_t service, uint64_t by_ns);
+bool age_sighting(const char *client, uint16_t port, uint16_t service, uint64_t by_ns);
+
+/*
+ * One packet: the verdict, the frame that comes out (NULL: dropped, nobody sees it) and exactly
+ * these counters, one each, besides RX_PACKETS.
+ */
+void expect_packet(const char *file, int line, const char *what, const struct frame *in,
+		   uint32_t verdict, const struct frame *out, const enum counter *counted);
+/* The verdict alone; nothing is compared. */
+uint32_t run_packet(const struct frame *in, struct frame *out);
+
+#define EXPECT(what, in, verdict, out, ...)                                                        \
+	do {                                                                                       \
+		struct frame in_ = (in), out_ = (out);                                             \
+		expect_packet(__FILE__, __LINE__, what, &in_, verdict, &out_,                      \
+			      (const enum counter[]){__VA_ARGS__, COUNTERS});                      \
+	} while (0)
+#define EXPECT_DROP(what, in, ...)                                                                 \
+	do {                                                                                       \
+		struct frame in_ = (in);                                                           \
+		expect_packet(__FILE__, __LINE__, what, &in_, XDP_DROP, NULL,                      \
+			      (const enum counter[]){__VA_ARGS__, COUNTERS});                      \
+	} while (0)
+/* Passed as it came. */
+#define EXPECT_PASS(what, in, ...)                                                                 \
+	do {                                                                                       \
+		struct frame in_ = (in);                                                           \
+		expect_packet(__FILE__, __LINE__, what, &in_, XDP_PASS, &in_,                      \
+			      (const enum counter[]){__VA_ARGS__, COUNTERS});                      \
+	} while (0)
+
+/* A packet of the client's to SHOP or SHOP6; more members of struct segment may follow the flags.
+ */
+#define SEGMENT(...)  tcp((struct segment){.to = VIP, .flags = __VA_ARGS__})
+#define SEGMENT6(...) tcp((struct segment){.to = VIP6, .flags = __VA_ARGS__})
+
+#define TO_T1(frame) encapsulated(frame, ROUTER, ADDRESS1)
+#define TO_T2(frame) encapsulated(frame, ROUTER, ADDRESS2)
+#define TO_T3(frame) encapsulated(frame, ROUTER6, ADDRESS3)
+
+#endif
