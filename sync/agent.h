@@ -27,7 +27,7 @@ struct agent {
 	int lock;	       /* RUNTIME/limpetd.lock */
 };
 
-uint64_t agent_now_ms(void); /* CLOCK_MONOTONIC */
+uint64_t agent_now_ms(void); /* CLOCK_MONOTONIC; clock.c */
 uint64_t agent_now_ns(void);
 /* agent.c: everything up to the parts, in the order of their start. -1 with a line in the log; then
  * agent_stop still is due. Takes the configuration. */

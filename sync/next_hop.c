@@ -82,7 +82,8 @@ static const char *resolve_neighbour(struct next_hops *hops, struct watch *watch
 		return NULL;
 	}
 	watch->stale = true;
-	if (watch->same_way && watch->hop.resolved && !(neighbour.state & NUD_FAILED)) {
+	hop->failed = !error && (neighbour.state & NUD_FAILED);
+	if (watch->same_way && watch->hop.resolved && !hop->failed) {
 		memcpy(hop->mac, watch->hop.mac, sizeof(hop->mac));
 		hop->resolved = true;
 		return NULL;

@@ -13,7 +13,8 @@
 
 struct next_hop {
 	bool resolved;
-	bool local; /* the address is this node's own */
+	bool local;  /* the address is this node's own */
+	bool failed; /* the next hop was asked and has not answered */
 	__u32 ifindex;
 	__u8 mac[6], source_mac[6];
 	__be16 vlan; /* the route leaves over a VLAN device: its tag, ifindex is the parent's */

@@ -80,6 +80,7 @@ static void on_second(evutil_socket_t fd, short what, void *context)
 	(void)fd;
 	(void)what;
 	router_probe_all(router);
+	router_look_for_unattended(router);
 	/* leastconn follows the counts, and what could not be written is tried again. */
 	router_update_soon(router);
 }

@@ -91,6 +91,8 @@ void router_target_changed(void *context, uint16_t target);
 void router_update_soon(struct router_part *router);
 void router_update(struct router_part *router);
 void router_probe_all(struct router_part *router);
+/* Targets without an agent that are not even on the link any more are down. */
+void router_look_for_unattended(struct router_part *router);
 const struct address *router_source(const struct router_part *router, const struct address *target);
 const char *router_state_name(const struct mirror_target *target);
 

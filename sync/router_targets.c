@@ -179,55 +179,64 @@ static void update_target(struct router_part *router, uint16_t number)
 /* ------------------------------------------------------------------------------------------------
  * rings */
 
-static size_t gather_members(struct router_part *router, __u16 service, struct weight *weights,
-			     struct ring_member *members, __u32 *instances)
+/* Room for what goes into one ring. */
+struct ring_work {
+	struct weight_input inputs[MAX_TARGETS];
+	struct maglev_target targets[MAX_TARGETS];
+	uint32_t weights[MAX_TARGETS];
+};
+
+static size_t gather(struct router_part *router, __u16 service, struct ring_work *work)
 {
 	size_t count = 0;
 
-	*instances = 0;
 	for (unsigned int i = 0; i < router->forward_limit; i++) {
-		const struct target *pinned = &router->forwards[i].pinned;
+		const struct forward *forward = &router->forwards[i];
 		const struct mirror_target *target;
 		const struct message_ready *ready;
 
-		if (!(pinned->flags & TARGET_USABLE))
+		if (!forward->pinned.name[0])
 			continue;
 		target = router_mirror_target(router->mirror, (uint16_t)i);
 		ready = router_mirror_ready(router->mirror, (uint16_t)i, service);
-		if (!target || target->draining || !ready || !ready->instances)
+		if (!target || !ready)
 			continue;
-		*instances += ready->instances;
-		memset(&members[count], 0, sizeof(*members));
-		memcpy(members[count].name, target->name, NAME_SIZE);
-		members[count].target = (__u16)i;
-		memset(&weights[count], 0, sizeof(*weights));
-		memcpy(weights[count].name, target->name, NAME_SIZE);
-		weights[count].configured = target->weight;
-		weights[count].connections = ready->connections;
-		weights[count].instances = ready->instances;
-		count++;
+		work->inputs[count] = (struct weight_input){
+			.name = forward->pinned.name,
+			.configured = target->weight,
+			.instances = ready->instances,
+			.connections = ready->connections,
+			.usable = forward->pinned.flags & TARGET_USABLE,
+			.draining = target->draining,
+		};
+		work->targets[count].name = forward->pinned.name;
+		work->targets[count++].number = (uint16_t)i;
 	}
 	return count;
 }
 
-static void update_service(struct router_part *router, __u16 number, struct weight *weights,
-			   struct ring_member *members)
+static void update_service(struct router_part *router, __u16 number, struct ring_work *work)
 {
 	struct service_state state = router->service_state[number];
+	const struct router_service *service = &router->services[number];
+	size_t count = service->name[0] ? gather(router, number, work) : 0;
 	__u32 key = number;
-	size_t count = 0;
 	int switched;
 
 	state.ready_instances = 0;
-	if (router->services[number].name[0])
-		count = gather_members(router, number, weights, members, &state.ready_instances);
-	weights_compute(router->services[number].distribution, weights, count);
-	for (size_t i = 0; i < count; i++)
-		members[i].weight = weights[i].weight;
-	switched = rings_set(router->rings, number, members, count);
+	weights_compute(service->distribution, work->inputs, count, work->weights);
+	for (size_t i = 0; i < count; i++) {
+		const struct weight_input *input = &work->inputs[i];
+
+		work->targets[i].weight = work->weights[i];
+		if (input->usable && !input->draining && input->configured)
+			state.ready_instances += input->instances;
+	}
+	switched = rings_set(router->rings, number, work->targets, count);
 	if (switched < 0)
-		log_error("service %s: its ring cannot be pinned: %s; new connections go as before",
-			  router->services[number].name, strerror(-switched));
+		log_error("service %.31s: its ring cannot be pinned: %s; new connections go as "
+			  "before",
+			  service->name, strerror(-switched));
 	else
 		state.generation += (__u32)switched;
 	if (!memcmp(&state, &router->service_state[number], sizeof(state)))
@@ -237,7 +246,7 @@ static void update_service(struct router_part *router, __u16 number, struct weig
 }
 
 /* Unknown flows are guessed among those who have not said what they have. */
-static void update_guess_ring(struct router_part *router, struct ring_member *members)
+static void update_guess_ring(struct router_part *router, struct ring_work *work)
 {
 	size_t count = 0;
 	int error;
@@ -249,11 +258,12 @@ static void update_guess_ring(struct router_part *router, struct ring_member *me
 		if (!target || !target->name[0] || !target->in_roster || target->in_sync ||
 		    target->state == TARGET_GONE)
 			continue;
-		memcpy(members[count].name, target->name, NAME_SIZE);
-		members[count].weight = target->weight ? target->weight : 1;
-		members[count++].target = (__u16)i;
+		/* After a restart its weight is not known; it may hold connections with 0 too. */
+		work->targets[count].name = router->forwards[i].pinned.name;
+		work->targets[count].weight = target->weight ? target->weight : 1;
+		work->targets[count++].number = (uint16_t)i;
 	}
-	error = rings_set(router->rings, GUESS_RING, members, count);
+	error = rings_set(router->rings, GUESS_RING, work->targets, count);
 	if (error < 0)
 		log_error("ring of targets not in sync: cannot be pinned: %s", strerror(-error));
 }
@@ -277,20 +287,14 @@ static bool has_settled(const struct router_part *router)
 
 static void update_rings(struct router_part *router)
 {
-	struct ring_member *members = calloc(MAX_TARGETS, sizeof(*members));
-	struct weight *weights = calloc(MAX_TARGETS, sizeof(*weights));
+	static struct ring_work work; /* 170 KiB; there is one router part in a process */
 
-	if (!members || !weights)
-		goto out;
 	if (!router->settled)
 		router->settled = has_settled(router);
 	for (unsigned int i = 0; router->settled && i < MAX_SERVICES; i++)
 		if (router->services[i].name[0] || router->service_state[i].ready_instances)
-			update_service(router, (__u16)i, weights, members);
-	update_guess_ring(router, members);
-out:
-	free(members);
-	free(weights);
+			update_service(router, (__u16)i, &work);
+	update_guess_ring(router, &work);
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -360,6 +364,21 @@ static void judge_path(struct router_part *router, uint16_t number,
 	forward->path = path;
 	router_event(router, "path", target->name, path_name(path));
 	router_target_changed(router, number);
+}
+
+void router_look_for_unattended(struct router_part *router)
+{
+	for (unsigned int i = 0; i < router->forward_limit; i++) {
+		const struct mirror_target *target =
+			router_mirror_target(router->mirror, (uint16_t)i);
+
+		if (!target || !target->name[0] || target->state != TARGET_UNATTENDED ||
+		    !next_hops_get(router->hops, (uint16_t)i)->failed)
+			continue;
+		log_warning("target %s: has no agent, and does not answer on its link",
+			    target->name);
+		router_mirror_session_lost(router->mirror, (uint16_t)i, 0, agent_now_ms());
+	}
 }
 
 void router_probe_all(struct router_part *router)
