@@ -56,6 +56,9 @@ void target_readiness_changed(struct target_part *target);
  * NULL). */
 void target_report(struct target_part *target, const char *what, struct json_object *details);
 
+/* Have the kernel's events been read to the end, and none been lost since the last rescan? */
+bool target_events_complete(struct target_part *target);
+
 /* target_sessions.c: a link for each configured router; those of others are closed. */
 int target_links_configure(struct target_part *target);
 void target_links_stop(struct target_part *target);
