@@ -38,11 +38,13 @@ extern "C" {
 /* What is asked for. LIMPET_AFFINITY_OPTIONS_INIT is what a NULL pointer means: the service's own
  * rules. */
 struct limpet_affinity_options {
-	uint32_t size;	  /* sizeof(struct limpet_affinity_options) */
+	uint32_t size;	  /* sizeof(struct limpet_affinity_options): setsockopt's length; more is
+			     accepted as long as it is zero */
 	uint32_t flags;	  /* LIMPET_AFFINITY_TAKEOVER or 0 */
 	uint32_t idle_ms; /* ends this long after the client's last connection has closed; 0: with
 			     it */
-	uint32_t max_life_ms; /* ends this long after the request at the latest; 0: no such limit */
+	uint32_t max_life_ms; /* ends this long after the request at the latest; 0: the service's
+				 affinity_max_life, which is never exceeded, if it has one */
 };
 
 #define LIMPET_AFFINITY_OPTIONS_INIT                                                               \
