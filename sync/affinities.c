@@ -157,11 +157,7 @@ static int call(struct target_part *target, enum agent_op op, const struct affin
 int affinities_end(struct target_part *target, const struct affinity_key *key, uint64_t id,
 		   enum affinity_end reason)
 {
-	int err = call(target, AGENT_END_AFFINITY, key, id, reason);
-
-	if (!err)
-		target_mirror_affinity(target->mirror, key);
-	return err;
+	return call(target, AGENT_END_AFFINITY, key, id, reason);
 }
 
 /*
@@ -178,8 +174,8 @@ static void end_over(struct affinities *affinities)
 
 		if (seen->end == END_SHARED || seen->end == END_SERVICE)
 			affinities_end(target, &seen->key, seen->id, seen->end);
-		else if (call(target, AGENT_REAP, &seen->key, seen->id, END_NONE) == -EAGAIN)
-			target_mirror_affinity(target->mirror, &seen->key);
+		else
+			call(target, AGENT_REAP, &seen->key, seen->id, END_NONE);
 	}
 }
 

@@ -22,6 +22,7 @@ void affinities_sweep_soon(struct affinities *affinities);
 /* Grants of affinities that are no more. */
 void affinities_sweep_grants(struct affinities *affinities);
 
+/* -ENOENT: it is no longer the one with this id. The kernel tells of the end by an event. */
 int affinities_end(struct target_part *target, const struct affinity_key *key, uint64_t id,
 		   enum affinity_end reason);
 /* End those that match; how many. */

@@ -19,7 +19,8 @@ struct pass {
 	struct listeners *listeners;
 	struct candidate *candidates;
 	unsigned int count, room;
-	bool everything; /* not only what was heard of */
+	bool everything;	    /* not only what was heard of */
+	struct unadoptables before; /* these have been warned of */
 };
 
 static bool live(const struct instance_entry *entry)
@@ -43,49 +44,25 @@ static void forget_heard(struct listeners *listeners, uint64_t cookie)
 		*heard = listeners->heard[--listeners->heard_count];
 }
 
-static struct unadoptable *find_unadoptable(struct listeners *listeners, uint64_t cookie)
-{
-	for (unsigned int i = 0; i < listeners->unadoptable_count; i++)
-		if (listeners->unadoptable[i].cookie == cookie)
-			return &listeners->unadoptable[i];
-	return NULL;
-}
-
-static void forget_unadoptable(struct listeners *listeners, uint64_t cookie)
-{
-	struct unadoptable *entry = find_unadoptable(listeners, cookie);
-
-	if (entry)
-		*entry = listeners->unadoptable[--listeners->unadoptable_count];
-}
-
-static void remember_unadoptable(struct listeners *listeners, const struct candidate *candidate,
+static void remember_unadoptable(struct pass *pass, const struct candidate *candidate,
 				 const char *why)
 {
-	const struct service_numbers *numbers = listeners->target->numbers;
-	struct unadoptable *entry;
+	struct listeners *listeners = pass->listeners;
+	struct unadoptable *entry =
+		unadoptable_add(&listeners->unadoptable, candidate->socket.cookie);
 	char text[ADDRESS_TEXT];
 
-	if (find_unadoptable(listeners, candidate->socket.cookie))
+	if (!entry)
 		return;
-	if (listeners->unadoptable_count == listeners->unadoptable_room) {
-		unsigned int room =
-			listeners->unadoptable_room ? listeners->unadoptable_room * 2 : 16;
-		struct unadoptable *more = realloc(listeners->unadoptable, room * sizeof(*more));
-
-		if (!more)
-			return;
-		listeners->unadoptable = more;
-		listeners->unadoptable_room = room;
-	}
-	entry = &listeners->unadoptable[listeners->unadoptable_count++];
-	*entry = (struct unadoptable){.cookie = candidate->socket.cookie,
-				      .pid = candidate->owner.pid,
-				      .service = candidate->service};
+	entry->pid = candidate->owner.pid;
+	entry->service = candidate->service;
 	process_command(entry->pid, entry->command);
 	snprintf(entry->remedy, sizeof(entry->remedy), "%s", why);
+	if (unadoptable_find(&pass->before, entry->cookie))
+		return;
 	log_warning("service %s: the listener of %s (pid %u) on %s is no instance: %s",
-		    numbers->service[candidate->service].name, entry->command, entry->pid,
+		    listeners->target->numbers->service[candidate->service].name, entry->command,
+		    entry->pid,
 		    endpoint_format(&candidate->socket.local, candidate->socket.local_port, text),
 		    why);
 }
@@ -193,7 +170,7 @@ static void visit(void *context, const struct diag_socket *socket)
 	if (!heard && !pass->everything)
 		return;
 	service = service_of(listeners, socket);
-	if (service == NO_NUMBER || find_unadoptable(listeners, socket->cookie)) {
+	if (service == NO_NUMBER || unadoptable_find(&listeners->unadoptable, socket->cookie)) {
 		forget_heard(listeners, socket->cookie);
 		return;
 	}
@@ -293,7 +270,7 @@ static void adopt_all(struct pass *pass)
 		}
 		forget_heard(listeners, candidate->socket.cookie);
 		if (err)
-			remember_unadoptable(listeners, candidate, why);
+			remember_unadoptable(pass, candidate, why);
 		else
 			adopted(listeners, candidate);
 	}
@@ -322,17 +299,23 @@ static void schedule(struct listeners *listeners)
 	event_add(listeners->again, &wait);
 }
 
-static void pass_over(struct listeners *listeners, bool everything)
+static void pass_over(struct listeners *listeners, bool everything, bool anew)
 {
 	struct pass pass = {.listeners = listeners, .everything = everything};
-	int err = diag_list(1 << TCP_LISTEN, visit, &pass);
+	int err;
 
+	if (anew) {
+		pass.before = listeners->unadoptable;
+		listeners->unadoptable = (struct unadoptables){0};
+	}
+	err = diag_list(1 << TCP_LISTEN, visit, &pass);
 	if (err)
 		log_warning("listening sockets cannot be listed: %s; new instances are adopted at "
 			    "the next look, in a minute",
 			    strerror(-err));
 	adopt_all(&pass);
 	free(pass.candidates);
+	free(pass.before.entry);
 	schedule(listeners);
 }
 
@@ -340,7 +323,7 @@ static void again(evutil_socket_t fd, short what, void *context)
 {
 	(void)fd;
 	(void)what;
-	pass_over(context, false);
+	pass_over(context, false, false);
 }
 
 void listeners_heard(struct listeners *listeners, uint64_t cookie, uint32_t pid)
@@ -355,18 +338,15 @@ void listeners_closed(struct listeners *listeners, uint64_t cookie)
 	int slot = instances_find(listeners->table, cookie);
 
 	forget_heard(listeners, cookie);
-	forget_unadoptable(listeners, cookie);
+	unadoptable_remove(&listeners->unadoptable, cookie);
 	if (slot >= 0)
 		remove_listener(listeners, slot);
 }
 
-void listeners_scan(struct listeners *listeners)
+void listeners_scan(struct listeners *listeners, bool anew)
 {
 	remove_closed(listeners);
-	/* Whoever could not be adopted is looked at again: permissions or services may be others.
-	 */
-	listeners->unadoptable_count = 0;
-	pass_over(listeners, true);
+	pass_over(listeners, true, anew);
 	for (unsigned int i = 0; i < MAX_INSTANCES; i++)
 		if (live(&listeners->table->instance[i]))
 			listener_write_instance(listeners, i);
@@ -440,92 +420,9 @@ struct instance_table *listeners_table(struct listeners *listeners)
 	return listeners->table;
 }
 
-const struct unadoptable *listeners_unadoptable(const struct listeners *listeners,
-						unsigned int *count)
+const struct unadoptables *listeners_unadoptable(const struct listeners *listeners)
 {
-	*count = listeners->unadoptable_count;
-	return listeners->unadoptable;
-}
-
-static int restore_instance(void *context, const void *key, const void *value)
-{
-	const struct instance *instance = value;
-	struct listeners *listeners = context;
-
-	if (instance->state != INSTANCE_FREE)
-		instances_restore(listeners->table, *(const __u32 *)key, instance,
-				  process_start(instance->pid));
-	return 0;
-}
-
-static int restore_group(void *context, const void *key, const void *value)
-{
-	struct listeners *listeners = context;
-	const struct group *group = value;
-	__u64 cookie;
-
-	for (unsigned int i = 0; i < group->members && i < MAX_MEMBERS; i++) {
-		__u32 slot = group->member[i].listener;
-
-		if (maps_get(&listeners->target->agent->maps, MAP_LISTENERS, &slot, &cookie) == 0)
-			instances_restore_listener(listeners->table, slot, cookie, key,
-						   group->member[i].instance);
-	}
-	return 0;
-}
-
-/* A group as it is now: what has closed while no agent was there is a member no more. */
-static void rewrite_groups(struct listeners *listeners, const struct group_key *keys,
-			   unsigned int count)
-{
-	for (unsigned int i = 0; i < count; i++)
-		listener_write_group(listeners, &keys[i]);
-}
-
-struct keys {
-	struct group_key key[MAX_GROUPS];
-	unsigned int count;
-};
-
-static int note_key(void *context, const void *key, const void *value)
-{
-	struct keys *keys = context;
-
-	(void)value;
-	if (keys->count < MAX_GROUPS)
-		keys->key[keys->count++] = *(const struct group_key *)key;
-	return 0;
-}
-
-/* What this agent's predecessor has adopted: instances keep their ids, whatever happened since. */
-static int restore(struct listeners *listeners)
-{
-	const struct maps *maps = &listeners->target->agent->maps;
-	struct keys *keys = calloc(1, sizeof(*keys));
-	int err;
-
-	if (!keys)
-		return -ENOMEM;
-	err = maps_walk(maps, MAP_INSTANCES, restore_instance, listeners);
-	if (!err)
-		err = maps_walk(maps, MAP_GROUPS, restore_group, listeners);
-	if (!err)
-		err = maps_walk(maps, MAP_GROUPS, note_key, keys);
-	if (!err) {
-		instances_settle(listeners->table);
-		rewrite_groups(listeners, keys->key, keys->count);
-	}
-	free(keys);
-	if (err)
-		return err;
-	err = target_state_load(listeners->target, listeners->table);
-	for (unsigned int i = 0; i < MAX_INSTANCES; i++) {
-		if (listeners->table->instance[i].kernel.state == INSTANCE_FREE)
-			continue;
-		instances_update_state(listeners->table, i);
-		listener_write_instance(listeners, i);
-	}
-	return err;
+	return &listeners->unadoptable;
 }
 
 /* The smallest MTU of the target's interfaces, as the loader takes it for new sockets. */
@@ -546,6 +443,12 @@ static int smallest_mtu(const struct config_target *config)
 	return smallest ? smallest : MTU_DEFAULT;
 }
 
+void listeners_configure(struct listeners *listeners)
+{
+	listeners->mtu = smallest_mtu(&listeners->target->config->target);
+	listeners->table->max_affinities = listeners->target->config->target.affinity_quota;
+}
+
 struct listeners *listeners_new(struct target_part *target)
 {
 	struct listeners *listeners = calloc(1, sizeof(*listeners));
@@ -554,13 +457,12 @@ struct listeners *listeners_new(struct target_part *target)
 	if (!listeners)
 		goto failed;
 	listeners->target = target;
-	listeners->mtu = smallest_mtu(&target->config->target);
 	listeners->table = calloc(1, sizeof(*listeners->table));
 	listeners->again = event_new(target->agent->base, -1, 0, again, listeners);
 	if (!listeners->table || !listeners->again)
 		goto failed;
-	listeners->table->max_affinities = target->config->target.affinity_quota;
-	err = restore(listeners);
+	listeners_configure(listeners);
+	err = listeners_restore(listeners);
 	if (!err)
 		return listeners;
 failed:
@@ -577,6 +479,6 @@ void listeners_free(struct listeners *listeners)
 		event_free(listeners->again);
 	free(listeners->table);
 	free(listeners->heard);
-	free(listeners->unadoptable);
+	free(listeners->unadoptable.entry);
 	free(listeners);
 }

@@ -11,27 +11,22 @@
 #define LIMPET_LISTENERS_H
 
 #include "instances.h"
-#include "processes.h"
 #include "target_part.h"
-
-struct unadoptable {
-	uint64_t cookie;
-	uint32_t pid; /* 0: nobody is known to hold it */
-	char command[COMMAND_SIZE];
-	uint16_t service;
-	char remedy[200]; /* "reason; what to do" */
-};
+#include "unadoptable.h"
 
 /* Recognises what was adopted before, by the pinned maps. NULL with a line in the log. */
 struct listeners *listeners_new(struct target_part *target);
 void listeners_free(struct listeners *listeners);
 
+/* The target's configuration is another: interfaces, quota. For what is adopted from now on. */
+void listeners_configure(struct listeners *listeners);
+
 /* EVENT_LISTEN and EVENT_LISTEN_END. */
 void listeners_heard(struct listeners *listeners, uint64_t cookie, uint32_t pid);
 void listeners_closed(struct listeners *listeners, uint64_t cookie);
-/* Look at all listening sockets: at the start, when services have changed, when events were lost.
- */
-void listeners_scan(struct listeners *listeners);
+/* Look at all listening sockets: each minute; anew, also at those that could not be adopted: at the
+ * start, when services have changed, when events were lost. */
+void listeners_scan(struct listeners *listeners, bool anew);
 
 /* instance 0: the whole target. -ENOENT: no such instance. */
 int listeners_drain(struct listeners *listeners, uint64_t instance, bool drained);
@@ -45,7 +40,6 @@ void listeners_readiness(const struct listeners *listeners, const struct service
 			 uint32_t *instances, uint32_t *connections);
 
 struct instance_table *listeners_table(struct listeners *listeners);
-const struct unadoptable *listeners_unadoptable(const struct listeners *listeners,
-						unsigned int *count);
+const struct unadoptables *listeners_unadoptable(const struct listeners *listeners);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "diag.h"
 #include "listeners.h"
+#include "unadoptable.h"
 
 struct candidate {
 	struct diag_socket socket;
@@ -27,8 +28,7 @@ struct listeners {
 	} * heard;
 	unsigned int heard_count, heard_room;
 
-	struct unadoptable *unadoptable;
-	unsigned int unadoptable_count, unadoptable_room;
+	struct unadoptables unadoptable;
 };
 
 /*
@@ -38,6 +38,9 @@ struct listeners {
  */
 int listener_adopt(struct listeners *listeners, const struct candidate *candidate, char *why,
 		   size_t size);
+
+/* listeners_restore.c: what an earlier agent has adopted, from the pinned maps. */
+int listeners_restore(struct listeners *listeners);
 
 /* The group as its listeners are in the table. */
 void listener_write_group(struct listeners *listeners, const struct group_key *key);

@@ -44,13 +44,18 @@ struct target_part {
 
 	struct event *tick;
 	unsigned int ticks;
-	uint64_t events_lost;	/* counter EVENT_LOST when it was looked at last */
+	struct event *recover; /* events were lost: everything is looked at again */
+	uint64_t *lost_by_cpu; /* room for the counter EVENT_LOST */
+	unsigned int cpus;
+	uint64_t events_lost;	/* what it was at the last rescan */
 	bool readiness_changed; /* READY is to be worked out again at the next tick */
 	bool end_affinities;	/* draining: connections only */
 };
 
 /* target.c */
 void target_condition_changed(struct target_part *target);
+/* READY of every service: at once, or with the next tick. */
+void target_update_readiness(struct target_part *target);
 void target_readiness_changed(struct target_part *target);
 /* One line for `limpet monitor`: {"event": what, ...}; takes the reference of details (may be
  * NULL). */

@@ -255,7 +255,6 @@ static void apply(struct target_part *target, const struct wanted_service *wante
 			retire(target, i);
 	for (unsigned int i = 0; i < MAX_SERVICES; i++)
 		numbers->active[i] = numbers->active[i] || keep[i];
-	configure_mirror(target);
 	set_addresses(target);
 	for (unsigned int i = 0; i < MAX_SERVICES; i++) {
 		char text[ADDRESS_TEXT];
@@ -268,7 +267,10 @@ static void apply(struct target_part *target, const struct wanted_service *wante
 				 endpoint_format(&numbers->service[i].key.address,
 						 numbers->service[i].key.port, text));
 	}
-	listeners_scan(target->listeners);
+	listeners_scan(target->listeners, true);
+	/* Routers are told of a service only with what is ready for it. */
+	target_update_readiness(target);
+	configure_mirror(target);
 }
 
 void target_services_changed(struct target_part *target)

@@ -201,14 +201,19 @@ static int on_message(void *context, struct session *session, const struct messa
 {
 	struct router_link *link = context;
 	unsigned int router = index_of(link);
+	struct router_list *list = &link->target->list[router];
 	const struct mirror_router *state;
 	int err;
 
 	(void)session;
 	err = target_mirror_receive(link->target->mirror, router, message, agent_now_ms());
 	state = target_mirror_router(link->target->mirror, router);
-	if (state)
-		link->target->list[router].active = state->role == ROLE_ACTIVE;
+	if (state && list->active != (state->role == ROLE_ACTIVE)) {
+		list->active = !list->active;
+		/* Its word counts more, or less, than before. */
+		if (list->heard)
+			target_services_changed(link->target);
+	}
 	return err;
 }
 
