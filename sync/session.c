@@ -445,6 +445,12 @@ static bool node_lives(short what, int number)
 	return (what & BEV_EVENT_EOF) || number == 0 || number == ECONNRESET || number == EPIPE;
 }
 
+static bool is_tls_error(unsigned long error)
+{
+	return error && !ERR_SYSTEM_ERROR(error) &&
+	       ERR_GET_REASON(error) != SSL_R_UNEXPECTED_EOF_WHILE_READING;
+}
+
 static void on_failure(struct session *session, short what)
 {
 	unsigned long error = bufferevent_get_openssl_error(session->stream);
@@ -456,16 +462,16 @@ static void on_failure(struct session *session, short what)
 
 	if (verified != X509_V_OK)
 		why = X509_verify_cert_error_string(verified);
-	else if (error && ERR_GET_REASON(error) != SSL_R_UNEXPECTED_EOF_WHILE_READING)
+	else if (is_tls_error(error))
 		why = ERR_reason_error_string(error);
+	else if (ERR_SYSTEM_ERROR(error))
+		why = strerror(ERR_GET_REASON(error));
 	else if (!error && (what & BEV_EVENT_ERROR) && number)
 		why = strerror(number);
 	snprintf(text, sizeof(text), "%s%s", verified != X509_V_OK ? "its certificate: " : "",
 		 why ? why : "TLS error");
 	/* Before HELLO a TLS error is a refusal, by either side; else nobody was there. */
-	if (session->state <= SESSION_HELLO &&
-	    (verified != X509_V_OK ||
-	     (error && ERR_GET_REASON(error) != SSL_R_UNEXPECTED_EOF_WHILE_READING)))
+	if (session->state <= SESSION_HELLO && (verified != X509_V_OK || is_tls_error(error)))
 		log_warning("session: no session with %s: %s; check both nodes' certificates",
 			    session->label, text);
 	lost(session,
