@@ -22,8 +22,6 @@
 LAB_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 LAB_BUILD=${LIMPET_BUILD:-$LAB_ROOT/build}
 LAB_BASE=/run/limpet-lab
-LAB_NAME=${LIMPET_LAB:-lab}
-LAB_DIR=$LAB_BASE/$LAB_NAME
 LAB_ADDRESS4=10.7.0.1
 LAB_ADDRESS6=2001:db8:7::1
 LAB_PIN=/sys/fs/bpf/limpet/v1
@@ -50,7 +48,6 @@ LAB_SERVICES=${LAB_SERVICES:-"    - name: shop
       scope: shop"}
 
 LAB_CGROUP_MOUNT=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
-LAB_CGROUP=$LAB_CGROUP_MOUNT/limpet-lab/$LAB_NAME
 
 # shellcheck source=scripts/lab.d/words.sh
 . "$LAB_ROOT/scripts/lab.d/words.sh"
@@ -64,3 +61,5 @@ LAB_CGROUP=$LAB_CGROUP_MOUNT/limpet-lab/$LAB_NAME
 . "$LAB_ROOT/scripts/lab.d/life.sh"
 # shellcheck source=scripts/lab.d/checks.sh
 . "$LAB_ROOT/scripts/lab.d/checks.sh"
+
+lab_name "${LIMPET_LAB:-lab}"

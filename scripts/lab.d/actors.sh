@@ -47,12 +47,39 @@ instance_pids()
 		pid=$(<"$file")
 		process_is_gone "$pid" || echo "$pid"
 	done
+	for file in "$LAB_DIR/$1"/example.*.pid; do
+		[ ! -e "$file" ] || pgrep -P "$(<"$file")"
+	done
 }
 
-# node_of_pid PID: the target that this instance runs on.
+# node_of_pid PID: the node that this process lives on.
 node_of_pid()
 {
-	basename "$(dirname "$(ls "$LAB_DIR"/*/instance."$1".pid)")"
+	sed -n 's|^0::.*/\([^/]*\)$|\1|p' "/proc/$1/cgroup"
+}
+
+# start_example NODE N [c|python]: examples/affinity_server with N processes.
+start_example()
+{
+	local node=$1 program=affinity_server
+
+	[ "${3:-c}" = c ] || program=$LAB_ROOT/examples/affinity_server.py
+	run_on "$node" "example.${3:-c}" "$program" -a :: -p 80 -n "$2"
+}
+
+start_examples()
+{
+	local node
+
+	for node in $(lab_targets); do
+		start_example "$node" "$1" || return 1
+	done
+	wait_adopted "$1"
+}
+
+stop_example()
+{
+	stop_process TERM "$(cat "$LAB_DIR/$1/example.${2:-c}.pid")"
 }
 
 instances_are()

@@ -54,9 +54,7 @@ check_json()
 # A test's first line: its lab is named after its file and goes away with it.
 test_begin()
 {
-	LAB_NAME=test-$(basename "$0" .sh)
-	LAB_DIR=$LAB_BASE/$LAB_NAME
-	LAB_CGROUP=$LAB_CGROUP_MOUNT/limpet-lab/$LAB_NAME
+	lab_name "test-$(basename "$0" .sh)"
 	LAB_OWNER=$$:$(process_start_time $$)
 	trap test_end EXIT
 	trap 'exit 130' INT TERM HUP

@@ -23,6 +23,13 @@ lab_save()
 	done >"$LAB_DIR/settings"
 }
 
+lab_name()
+{
+	LAB_NAME=$1
+	LAB_DIR=$LAB_BASE/$LAB_NAME
+	LAB_CGROUP=$LAB_CGROUP_MOUNT/limpet-lab/$LAB_NAME
+}
+
 # A lab that was raised by somebody else: take its settings.
 lab_attach()
 {
@@ -215,4 +222,13 @@ lab_prove_gone()
 		{ [ ! -s "$1/namespaces" ] ||
 			wait_until 10 "the namespaces of lab $LAB_NAME to go" namespaces_are_gone "$1/namespaces"; } &&
 		wait_until 15 "the BPF objects of lab $LAB_NAME to go" list_is_gone "$1/objects"
+}
+
+# What the lab runs. Says so only when there is something to build.
+build_if_needed()
+{
+	"$LAB_ROOT/scripts/install-packages" lab || return 1
+	make -q -C "$LAB_ROOT" BUILD="$LAB_BUILD" all >/dev/null 2>&1 && return 0
+	say "building in $LAB_BUILD"
+	make -s -j"$(nproc)" -C "$LAB_ROOT" BUILD="$LAB_BUILD" all
 }

@@ -8,22 +8,30 @@ set -u
 test_begin "the examples, in C and in Python"
 
 LAB_TARGETS=1
-lab_up && lab_serve || exit 1
+lab_up || exit 1
+start_example t1 1 c
+on t1 ip address add 203.0.113.10/32 dev lo
+check_soon "without Limpet they serve as ever" 5 \
+	grep -q 'affinity=unknown error=ENOPROTOOPT' <(on t1 curl -s http://203.0.113.10/login)
+stop_example t1 c || exit 1
+on t1 ip address del 203.0.113.10/32 dev lo
+lab_serve || exit 1
+
 for language in c python; do
-	LAB_EXAMPLE=$language
-	for number in 1 2 3; do
-		start_example t1 >/dev/null || fail "the example in $language starts"
-	done
+	start_example t1 3 $language
 	check_soon "$language: three instances" 10 instances_are t1 3
-	first=$(example_ask 198.18.0.1 affinity) || fail "the example answers"
-	check_soon "$language: the client's affinity is in force everywhere" 5 holder_is r1 198.18.0.1 t1
-	for ((number = 0; number < 100; number++)); do
-		example_ask 198.18.0.1
-	done | sort -u >"$LAB_DIR/answers"
-	check_is "$language: 100 of 100 come back to the same process" "$first" "$(cat "$LAB_DIR/answers")"
-	for pid in $(instance_pids t1); do
-		stop_process TERM "$pid" || exit 1
-	done
-	check_soon "$language: they are gone" 10 instances_listed t1 0
-	check_soon "$language: and the affinity with them" 5 holder_is r1 198.18.0.1 ""
+	answer=$(client http --source 198.18.0.1 /wait | json 'd["last"]')
+	check "$language: $answer" grep -q 'affinity=everywhere error=0' <<<"$answer"
+	pid=${answer#pid=}
+	pid=${pid%% *}
+	report=$(client http --source 198.18.0.1 --count 100)
+	check_json "$language: 100 of 100 come back to process $pid" "d['answers'] == {'$pid': 100}" "$report"
+	check_json "$language: which remembers every visit" "'visits=101 ' in d['last']" "$report"
+	report=$(client http --source 198.18.1.1-30 --together)
+	check_json "$language: 30 others are spread over the three" "len(d['answers']) == 3" "$report"
+	check_json "$language: logged out" "'affinity=none error=0' in d['last']" \
+		"$(client http --source 198.18.0.1 /logout)"
+	check_soon "$language: the affinity is gone" 5 holder_is r1 198.18.0.1 ""
+	stop_example t1 $language || exit 1
+	check_soon "$language: the instances are gone" 10 instances_listed t1 0
 done

@@ -6,6 +6,8 @@
   talk      one connection, some lines: what the server answered to each
   upload    N bytes: did the server get them
   download  N bytes at a rate: did they arrive, and how long was the longest gap
+  http      GET lines[0] from each source, --count times, all connections open at once with
+            --together: which process answered, and its answers
   hold      many connections at once, each talking all the time, until --stop appears: was any
             broken, did any change its server, did any byte differ
   finish    the server closes first; we keep sending, then close; see server.py
@@ -139,6 +141,36 @@ def do_download(options):
             "longest_gap_ms": int(gap * 1000)}
 
 
+def http_get(sock, path):
+    """The body of an answer with Content-Length, as a line."""
+    sock.sendall(f"GET {path} HTTP/1.1\r\nHost: limpet\r\n\r\n".encode())
+    answer = sock.makefile("rb")
+    length = 0
+    while (line := answer.readline().decode().strip()):
+        name, _, value = line.partition(":")
+        if name.lower() == "content-length":
+            length = int(value)
+    return answer.read(length).decode().strip()
+
+
+def do_http(options):
+    path = options.lines[0] if options.lines else "/"
+    total, answers, kept = collections.Counter(), [], []
+    for source in sources(options.source):
+        for _ in range(options.count):
+            sock = connect(options, source)
+            answers.append(http_get(sock, path))
+            total[dict(word.split("=") for word in answers[-1].split())["pid"]] += 1
+            if options.together:
+                kept.append(sock)
+            else:
+                sock.close()
+    if options.stop:
+        open(options.opened, "w").close()
+        wait_for_file(options.stop, options.timeout)
+    return {"answers": total, "last": answers[-1]}
+
+
 class Held:
     """One connection of `hold`."""
 
@@ -262,6 +294,7 @@ def main():
     parser.add_argument("--avoid", default="", help="of talk: pids, with commas between")
     parser.add_argument("--meanwhile", help="of talk: file to wait for")
     parser.add_argument("--first", help="of talk: a line before --meanwhile")
+    parser.add_argument("--together", action="store_true", help="of http")
     parser.add_argument("--opened", help="file made once all is open")
     parser.add_argument("--stop", help="file that ends it")
     options = parser.parse_intermixed_args()
