@@ -137,7 +137,7 @@ int router_mirror_restore_target(struct router_mirror *mirror, uint16_t number, 
 		return -ENOMEM;
 	strncpy(peer->info.name, name, NAME_SIZE - 1);
 	peer->known = true;
-	peer->restored = true;
+	peer->restored = peer->waited_for = true;
 	peer->info.node_id = node_id;
 	peer->info.address = *address;
 	peer->info.in_roster = in_roster;

@@ -161,6 +161,7 @@ static void close_session(struct router_mirror *mirror, struct peer *peer, enum 
 	peer->open = false;
 	peer->info.in_sync = peer->info.affinities_in_sync = false;
 	peer->lost_ms = mirror->now_ms;
+	peer->waited_for = true;
 	claims_new_session(mirror, peer);
 	peer_event(mirror, peer, event);
 	peers_count(mirror);

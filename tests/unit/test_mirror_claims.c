@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Claims: grants, refusals, terms, takeover, and when they are answered. */
+#include "mirror_world.h"
+
+static void granted_and_published(void **state)
+{
+	uint16_t first, second;
+	const struct message *answer;
+
+	(void)state;
+	activate(1);
+	first = join("t1", 1);
+	second = join("t2", 1);
+	claims(first, 1, 11);
+	answer = answer_to(first);
+	assert_int_equal(answer->type, MESSAGE_GRANT);
+	assert_int_equal(answer->answer.id, 11);
+	assert_int_equal(answer->answer.term.clock, 1);
+	assert_int_equal(answer->answer.term.router, ROUTER);
+	assert_int_equal(holder(1), first);
+	forget_sent();
+	claims(first, 1, 11); /* once a session */
+	assert_int_equal(answer_to(first)->type, 0);
+	publishes(first, 1, 11, 1, ROUTER);
+	assert_int_equal(holder(1), first);
+	claims(second, 1, 21);
+	assert_int_equal(answer_to(second)->type, MESSAGE_REFUSE);
+	assert_int_equal(answer_to(second)->answer.reason, REFUSE_HELD);
+	assert_int_equal(answer_to(second)->answer.id, 21);
+	ends_affinity(first, 1);
+	assert_int_equal(holder(1), -1);
+	claims(second, 1, 22);
+	assert_int_equal(answer_to(second)->type, MESSAGE_GRANT);
+	assert_int_equal(answer_to(second)->answer.term.clock, 2);
+	assert_int_equal(holder(1), second);
+}
+
+static void the_higher_term_wins(void **state)
+{
+	uint16_t first = join("t1", 0), second = join("t2", 0);
+
+	(void)state;
+	publishes(first, 1, 11, 5, 3);
+	publishes(second, 1, 21, 5, 4);
+	assert_int_equal(holder(1), second);
+	assert_int_equal(answer_to(first)->type, MESSAGE_LOST);
+	assert_int_equal(answer_to(first)->answer.id, 11);
+	assert_int_equal(answer_to(first)->answer.term.router, 4);
+	assert_int_equal(sent_of_type(second, MESSAGE_LOST), 0);
+	publishes(first, 1, 12, 6, 1);
+	assert_int_equal(holder(1), first);
+	assert_int_equal(sent_of_type(second, MESSAGE_LOST), 1);
+	ends_affinity(first, 1);
+	assert_int_equal(holder(1), second);
+	assert_int_equal(router_mirror_clock(world.mirror), 6);
+}
+
+static void takeover(void **state)
+{
+	static const struct {
+		const char *scope;
+		unsigned int number;
+		bool asked;
+		uint8_t answer;
+	} rows[] = {
+		{"game", 1, true, MESSAGE_GRANT},
+		{"game", 1, false, MESSAGE_REFUSE},
+		{"shop", 0, true, MESSAGE_REFUSE}, /* the service does not allow it */
+	};
+	uint16_t first, second;
+
+	(void)state;
+	activate(1);
+	first = join("t1", 1);
+	second = join("t2", 1);
+	for (unsigned int i = 0; i < 3; i++) {
+		unsigned int client = 10 + i;
+
+		claim_in(rows[i].scope, first, client, 1, (struct term){3, 9}, false);
+		claim_in(rows[i].scope, second, client, 2 + i, (struct term){0, 0}, rows[i].asked);
+		assert_int_equal(answer_to(second)->type, rows[i].answer);
+		assert_int_equal(holder_in(rows[i].number, client),
+				 rows[i].answer == MESSAGE_GRANT ? second : first);
+		/* Who held it hears of it when it is published, not before. */
+		assert_int_equal(answer_to(first)->type, 0);
+	}
+	claim_in("game", second, 10, 2, answer_to(second)->answer.term, true);
+	assert_int_equal(answer_to(first)->type, 0);
+	claim_in("game", second, 10, 2, (struct term){4, ROUTER}, true);
+	assert_int_equal(answer_to(first)->type, MESSAGE_LOST);
+}
+
+/* A grant of ours comes before published ones with a lower term, until its claim is gone. */
+static void a_grant_that_is_not_published(void **state)
+{
+	uint16_t first, second;
+
+	(void)state;
+	activate(1);
+	first = join("t1", 1);
+	second = join("t2", 1);
+	claims(first, 1, 11);
+	publishes(second, 1, 21, 1, 1); /* same clock, lower router */
+	assert_int_equal(holder(1), first);
+	publishes(second, 1, 21, 9, 1);
+	assert_int_equal(holder(1), second);
+	ends_affinity(second, 1);
+	assert_int_equal(holder(1), first);
+	open_session("t1"); /* it may have been published in between */
+	assert_int_equal(holder(1), first);
+	say_list(first, MESSAGE_BEGIN, 1);
+	say_list(first, MESSAGE_DONE, 1);
+	assert_int_equal(holder(1), -1);
+	answers_barrier(first, 1);
+	claims(first, 1, 12);
+	assert_int_equal(holder(1), first);
+	claims(first, 1, 13); /* another request: answered anew */
+	assert_int_equal(answer_to(first)->answer.id, 13);
+	assert_int_equal(answer_to(first)->type, MESSAGE_GRANT);
+}
+
+static void the_down_give_way(void **state)
+{
+	static const struct {
+		enum goodbye_reason reason;
+		uint8_t answer;
+	} rows[] = {
+		{0, MESSAGE_GRANT},
+		{GOODBYE_STOPPING, MESSAGE_REFUSE},
+	};
+
+	for (size_t i = 0; i < 2; i++) {
+		uint16_t first, second;
+
+		tear_down(state);
+		make_world(false, MOST);
+		activate(1);
+		first = join("t1", 1);
+		second = join("t2", 1);
+		publishes(first, 1, 11, 3, 9);
+		lose(first, rows[i].reason);
+		passes(10000); /* an agent may come back */
+		claims(second, 1, 21);
+		assert_int_equal(answer_to(second)->type, rows[i].answer);
+		assert_int_equal(holder(1), rows[i].answer == MESSAGE_GRANT ? second : first);
+	}
+}
+
+static void answers_wait_for_the_affinities(void **state)
+{
+	uint16_t first, second;
+
+	(void)state;
+	first = join("t1", 0);
+	second = join("t2", 0);
+	claims(first, 1, 11);
+	assert_int_equal(answer_to(first)->type, 0); /* standby */
+	activate(1);
+	answers_barrier(first, 1);
+	assert_int_equal(answer_to(first)->type, 0); /* the second may hold the client */
+	answers_barrier(second, 1);
+	assert_int_equal(answer_to(first)->type, MESSAGE_GRANT);
+	forget_sent();
+	activate(2); /* again when it has become active */
+	answers_barrier(first, 2);
+	answers_barrier(second, 2);
+	assert_int_equal(answer_to(first)->type, MESSAGE_GRANT);
+	forget_sent();
+	lose(second, GOODBYE_STOPPING);
+	claims(first, 2, 12);
+	passes(9999);
+	assert_int_equal(answer_to(first)->type, 0);
+	passes(1); /* not for ever */
+	assert_int_equal(answer_to(first)->type, MESSAGE_GRANT);
+}
+
+static void refused_when_full(void **state)
+{
+	uint16_t target;
+
+	tear_down(state);
+	make_world(false, 2);
+	activate(1);
+	target = join("t1", 1);
+	claims(target, 1, 1);
+	claims(target, 2, 2);
+	claims(target, 3, 3);
+	assert_int_equal(answer_to(target)->type, MESSAGE_REFUSE);
+	assert_int_equal(answer_to(target)->answer.reason, REFUSE_FULL);
+	assert_int_equal(holder(3), -1);
+	publishes(target, 4, 4, 8, 9); /* another router had room */
+	assert_int_equal(holder(4), -1);
+	assert_int_equal(router_mirror_counts(world.mirror)->affinities_waiting, 1);
+	ends_affinity(target, 3);
+	ends_affinity(target, 1);
+	assert_int_equal(holder(4), target);
+	assert_int_equal(router_mirror_counts(world.mirror)->affinities_waiting, 0);
+	world.room = 2; /* the kernel's own word */
+	ends_affinity(target, 2);
+	world.room = 1;
+	claims(target, 5, 5);
+	assert_int_equal(answer_to(target)->answer.reason, REFUSE_FULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(granted_and_published),
+		TEST(the_higher_term_wins),
+		TEST(takeover),
+		TEST(a_grant_that_is_not_published),
+		TEST(the_down_give_way),
+		TEST(answers_wait_for_the_affinities),
+		TEST(refused_when_full),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

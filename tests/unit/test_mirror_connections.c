@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Connections: snapshots, lingering, one key at two targets, a full table. */
+#include "mirror_world.h"
+
+static void a_snapshot_replaces(void **state)
+{
+	uint16_t target = open_session("t1");
+
+	(void)state;
+	say_list(target, MESSAGE_BEGIN, 1);
+	opened(target, 1);
+	opened(target, 2);
+	publishes(target, 1, 1, 3, 9);
+	publishes(target, 2, 2, 4, 9);
+	say_list(target, MESSAGE_DONE, 1);
+	assert_int_equal(target_of(target)->connections, 2);
+	assert_int_equal(target_of(target)->affinities, 2);
+	open_session("t1");
+	say_list(target, MESSAGE_BEGIN, 1);
+	publishes(target, 2, 2, 4, 9);
+	opened(target, 2);
+	opened(target, 3);
+	assert_int_equal(at(1), target);
+	assert_int_equal(holder(1), target);
+	say_list(target, MESSAGE_DONE, 1);
+	assert_int_equal(at(1), 1000 + target);
+	assert_int_equal(at(2), target);
+	assert_int_equal(at(3), target);
+	assert_int_equal(holder(1), -1);
+	assert_int_equal(holder(2), target);
+	assert_int_equal(target_of(target)->connections, 2);
+}
+
+static void lingering(void **state)
+{
+	static const struct {
+		const char *what;
+		uint8_t how;
+		uint64_t linger_ms;
+	} rows[] = {
+		{"closed", CONNECTION_END_CLOSED, 60000},
+		{"reset", CONNECTION_END_RESET, 1000},
+	};
+	uint16_t first = join("t1", 0), second = join("t2", 0);
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		opened(first, 1);
+		say_connection(first, MESSAGE_CONNECTION_END, 1, rows[i].how);
+		assert_int_equal(at(1), 1000 + first);
+		passes(rows[i].linger_ms - 1);
+		assert_int_equal(at(1), 1000 + first);
+		passes(1);
+		assert_int_equal(at(1), -1);
+		/* The same again ends it, another target's too. */
+		opened(first, 1);
+		say_connection(first, MESSAGE_CONNECTION_END, 1, rows[i].how);
+		opened(first, 1);
+		assert_int_equal(at(1), first);
+		say_connection(first, MESSAGE_CONNECTION_END, 1, rows[i].how);
+		opened(second, 1);
+		assert_int_equal(at(1), second);
+		passes(rows[i].linger_ms);
+		assert_int_equal(at(1), second);
+		say_connection(second, MESSAGE_CONNECTION_END, 1, rows[i].how);
+		passes(rows[i].linger_ms);
+		assert_int_equal(at(1), -1);
+	}
+	closed(first, 1); /* unknown: nothing */
+	assert_int_equal(world.connection_count, 0);
+}
+
+static void two_hold_the_same(void **state)
+{
+	uint16_t first = join("t1", 0), second = join("t2", 0), third = join("t3", 0);
+
+	(void)state;
+	opened(first, 1);
+	opened(second, 1);
+	opened(third, 1);
+	assert_int_equal(at(1), first);
+	closed(second, 1);
+	assert_int_equal(at(1), first);
+	closed(first, 1);
+	assert_int_equal(at(1), third);
+	opened(first, 1);
+	assert_int_equal(at(1), third);
+	world.noted = second; /* the handshake went there, before our eyes */
+	opened(second, 1);
+	assert_int_equal(at(1), second);
+	opened(first, 1); /* a late report */
+	assert_int_equal(at(1), second);
+	world.noted = third;
+	closed(second, 1);
+	assert_int_equal(at(1), third);
+	assert_int_equal(router_mirror_counts(world.mirror)->connections, 1);
+}
+
+static void the_dead_give_way(void **state)
+{
+	uint16_t first = join("t1", 0), second = join("t2", 0);
+
+	(void)state;
+	opened(first, 1);
+	opened(second, 1);
+	opened(first, 2);
+	lose(first, 0);
+	passes(DEAD_AFTER_MS);
+	assert_int_equal(at(1), second);
+	assert_int_equal(at(2), first);
+	opened(second, 2);
+	assert_int_equal(at(2), second);
+}
+
+static void full_is_not_broken(void **state)
+{
+	uint16_t first = join("t1", 0), second = join("t2", 0);
+	const struct mirror_counts *counts = router_mirror_counts(world.mirror);
+
+	(void)state;
+	world.room = 3;
+	for (unsigned int port = 1; port <= 5; port++)
+		opened(first, port);
+	assert_int_equal(world.connection_count, 3);
+	assert_int_equal(counts->connections_waiting, 2);
+	assert_int_equal(counts->full, 2);
+	assert_int_equal(target_of(first)->connections, 5);
+	closed(first, 1); /* it lingers: who waits need not */
+	passes(0);
+	assert_int_equal(at(1), 1000 + first);
+	opened(second, 6);
+	assert_int_equal(at(1), -1);
+	assert_int_equal(at(6), second);
+	closed(first, 4); /* was never in */
+	assert_int_equal(counts->connections_waiting, 1);
+	lose(first, GOODBYE_LEAVING);
+	assert_int_equal(counts->connections_waiting, 0);
+	assert_int_equal(world.connection_count, 1);
+	first = join("t1", 0);
+	opened(first, 1);
+	opened(first, 2);
+	opened(second, 7);
+	world.room = 4;
+	passes(100);
+	assert_int_equal(at(7), second);
+	lose(first, 0);
+	passes(DEAD_AFTER_MS);
+	opened(second, 8);
+	opened(second, 9);
+	opened(second, 10);
+	assert_int_equal(world.connection_count, 4);
+	assert_int_equal(at(8), second);
+	assert_int_equal(at(9), second);
+	assert_int_equal(counts->connections_waiting, 3);
+}
+
+static void unlisted_is_ignored(void **state)
+{
+	struct message message = {.type = MESSAGE_CONNECTION};
+	uint16_t target = join("t1", 0);
+
+	(void)state;
+	message.connection.service = service_key(30);
+	assert_int_equal(say(target, &message), 0);
+	assert_int_equal(world.connection_count, 0);
+	claim_in("nowhere", target, 1, 1, (struct term){0, 0}, false);
+	assert_int_equal(answer_to(target)->type, 0);
+	assert_int_equal(router_mirror_counts(world.mirror)->unlisted, 2);
+	activate(1);
+	claim_in("nowhere", target, 1, 1, (struct term){0, 0}, false);
+	assert_int_equal(answer_to(target)->type, MESSAGE_REFUSE);
+	assert_int_equal(answer_to(target)->answer.reason, REFUSE_SERVICE);
+	assert_string_equal(answer_to(target)->answer.scope, "nowhere");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_snapshot_replaces), TEST(lingering),	     TEST(two_hold_the_same),
+		TEST(the_dead_give_way),   TEST(full_is_not_broken), TEST(unlisted_is_ignored),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
