@@ -327,8 +327,8 @@ static void update(struct router_mirror *mirror, struct peer *peer, struct claim
 	pend(mirror, claim, !published && !claim->answered);
 }
 
-int claims_report(struct router_mirror *mirror, struct peer *peer,
-		  const struct message_affinity *message)
+int mirror_claims_report(struct router_mirror *mirror, struct peer *peer,
+			 const struct message_affinity *message)
 {
 	const struct scope_number *scope = mirror_scope(mirror, message->scope);
 	struct affinity_key key = {.client = message->client};
@@ -357,8 +357,8 @@ int claims_report(struct router_mirror *mirror, struct peer *peer,
 	return 0;
 }
 
-void claims_end(struct router_mirror *mirror, struct peer *peer,
-		const struct message_affinity_end *message)
+void mirror_claims_end(struct router_mirror *mirror, struct peer *peer,
+		       const struct message_affinity_end *message)
 {
 	const struct scope_number *scope = mirror_scope(mirror, message->scope);
 	struct affinity_key key = {.client = message->client};
@@ -380,10 +380,10 @@ void claims_end(struct router_mirror *mirror, struct peer *peer,
  * The CRHT remembers the winner and its clock, not the request. What was granted and not published
  * (clock 0) may be in force everywhere by now: it goes on until its target says what it is.
  */
-int claims_restore(struct router_mirror *mirror, const struct affinity_key *key,
-		   const struct router_affinity *value)
+int mirror_claims_restore(struct router_mirror *mirror, const struct affinity_key *key,
+			  const struct router_affinity *value)
 {
-	struct peer *peer = peer_get(mirror, value->target);
+	struct peer *peer = mirror_peer_get(mirror, value->target);
 	struct contest *contest;
 	struct claim *claim;
 
@@ -414,7 +414,7 @@ int claims_restore(struct router_mirror *mirror, const struct affinity_key *key,
 	return 0;
 }
 
-void claims_sweep(struct router_mirror *mirror, struct peer *peer)
+void mirror_claims_sweep(struct router_mirror *mirror, struct peer *peer)
 {
 	struct claim *claim, *next;
 
@@ -425,7 +425,7 @@ void claims_sweep(struct router_mirror *mirror, struct peer *peer)
 	}
 }
 
-void claims_purge(struct router_mirror *mirror, struct peer *peer)
+void mirror_claims_purge(struct router_mirror *mirror, struct peer *peer)
 {
 	while (!LIST_EMPTY(&peer->claims))
 		withdraw(mirror, LIST_FIRST(&peer->claims));
@@ -433,7 +433,7 @@ void claims_purge(struct router_mirror *mirror, struct peer *peer)
 
 /* A session has begun or ended: what was said in the former one waits to be said again. A grant
  * that was not published keeps its entry until then, for it may have been published since. */
-void claims_new_session(struct router_mirror *mirror, struct peer *peer)
+void mirror_claims_new_session(struct router_mirror *mirror, struct peer *peer)
 {
 	struct claim *claim;
 
@@ -444,7 +444,7 @@ void claims_new_session(struct router_mirror *mirror, struct peer *peer)
 }
 
 /* Whoever waits for an answer is answered by the new owner. */
-void claims_activated(struct router_mirror *mirror)
+void mirror_claims_activated(struct router_mirror *mirror)
 {
 	for (unsigned int i = 0; i < mirror->peer_limit; i++) {
 		struct peer *peer = mirror->peers[i];
@@ -461,7 +461,7 @@ void claims_activated(struct router_mirror *mirror)
 	}
 }
 
-void claims_drop_scopes(struct router_mirror *mirror, const bool gone[MAX_SERVICES])
+void mirror_claims_drop_scopes(struct router_mirror *mirror, const bool gone[MAX_SERVICES])
 {
 	struct contest *contest, *next;
 
@@ -476,7 +476,7 @@ void claims_drop_scopes(struct router_mirror *mirror, const bool gone[MAX_SERVIC
 
 static bool is_void(const struct router_mirror *mirror, uint16_t holder)
 {
-	const struct peer *peer = peer_get(mirror, holder);
+	const struct peer *peer = mirror_peer_get(mirror, holder);
 
 	return !peer || peer->info.state == TARGET_DOWN || peer->info.state == TARGET_GONE;
 }
@@ -526,7 +526,7 @@ static void answer(struct router_mirror *mirror, struct claim *claim)
 	grant(mirror, claim);
 }
 
-void claims_answer(struct router_mirror *mirror)
+void mirror_claims_answer(struct router_mirror *mirror)
 {
 	if (mirror->role != ROLE_ACTIVE || !router_mirror_affinities_in_sync(mirror))
 		return;
@@ -534,13 +534,13 @@ void claims_answer(struct router_mirror *mirror)
 		answer(mirror, TAILQ_FIRST(&mirror->pending));
 }
 
-void claims_tick(struct router_mirror *mirror)
+void mirror_claims_tick(struct router_mirror *mirror)
 {
 	refill(mirror, RETRIES_A_TICK);
-	claims_answer(mirror);
+	mirror_claims_answer(mirror);
 }
 
-void claims_free(struct router_mirror *mirror)
+void mirror_claims_free(struct router_mirror *mirror)
 {
 	struct contest *contest, *next;
 

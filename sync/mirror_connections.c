@@ -250,7 +250,7 @@ static void open_at(struct router_mirror *mirror, struct record *record, uint16_
 
 static bool is_gone(const struct router_mirror *mirror, uint16_t target)
 {
-	const struct peer *peer = peer_get(mirror, target);
+	const struct peer *peer = mirror_peer_get(mirror, target);
 
 	return !peer || peer->info.state == TARGET_GONE;
 }
@@ -359,8 +359,8 @@ static struct holding *hold(struct router_mirror *mirror, struct peer *peer,
 	return holding;
 }
 
-int connections_report(struct router_mirror *mirror, struct peer *peer,
-		       const struct message_connection *message)
+int mirror_connections_report(struct router_mirror *mirror, struct peer *peer,
+			      const struct message_connection *message)
 {
 	struct connection_key key;
 	struct holding *holding;
@@ -377,8 +377,8 @@ int connections_report(struct router_mirror *mirror, struct peer *peer,
 	return 0;
 }
 
-void connections_end(struct router_mirror *mirror, struct peer *peer,
-		     const struct message_connection *message)
+void mirror_connections_end(struct router_mirror *mirror, struct peer *peer,
+			    const struct message_connection *message)
 {
 	struct connection_key key;
 	struct record *record;
@@ -396,10 +396,10 @@ void connections_end(struct router_mirror *mirror, struct peer *peer,
 		 message->how == CONNECTION_END_RESET ? QUEUE_RESET : QUEUE_CLOSED);
 }
 
-int connections_restore(struct router_mirror *mirror, const struct connection_key *key,
-			const struct router_connection *value)
+int mirror_connections_restore(struct router_mirror *mirror, const struct connection_key *key,
+			       const struct router_connection *value)
 {
-	struct peer *peer = peer_get(mirror, value->target);
+	struct peer *peer = mirror_peer_get(mirror, value->target);
 	struct record *record;
 
 	if (!peer || key->service >= MAX_SERVICES || !mirror->services[key->service].name[0])
@@ -421,7 +421,7 @@ int connections_restore(struct router_mirror *mirror, const struct connection_ke
 }
 
 /* At DONE: what was not named has ended, who knows how: it lingers as if it had been closed. */
-void connections_sweep(struct router_mirror *mirror, struct peer *peer)
+void mirror_connections_sweep(struct router_mirror *mirror, struct peer *peer)
 {
 	struct holding *holding, *next;
 
@@ -444,7 +444,7 @@ static void drop_lingers(struct router_mirror *mirror, uint16_t target, enum rec
 }
 
 /* Nothing may point to this target any more. */
-void connections_purge(struct router_mirror *mirror, struct peer *peer)
+void mirror_connections_purge(struct router_mirror *mirror, struct peer *peer)
 {
 	while (!LIST_EMPTY(&peer->holdings))
 		withdraw(mirror, peer, LIST_FIRST(&peer->holdings), QUEUE_NONE);
@@ -453,7 +453,7 @@ void connections_purge(struct router_mirror *mirror, struct peer *peer)
 }
 
 /* A dead target's entries stay, unless a living one holds the same connection. */
-void connections_give_up(struct router_mirror *mirror, struct peer *peer)
+void mirror_connections_give_up(struct router_mirror *mirror, struct peer *peer)
 {
 	struct holding *holding;
 
@@ -479,7 +479,7 @@ static void drop_record(struct router_mirror *mirror, struct record *record)
 }
 
 /* Before the services' keys change: the sums still need them. */
-void connections_drop_services(struct router_mirror *mirror, const bool gone[MAX_SERVICES])
+void mirror_connections_drop_services(struct router_mirror *mirror, const bool gone[MAX_SERVICES])
 {
 	struct record *record, *next;
 
@@ -503,14 +503,14 @@ static void expire(struct router_mirror *mirror, enum record_queue queue)
 	}
 }
 
-void connections_tick(struct router_mirror *mirror)
+void mirror_connections_tick(struct router_mirror *mirror)
 {
 	expire(mirror, QUEUE_CLOSED);
 	expire(mirror, QUEUE_RESET);
 	refill(mirror, RETRIES_A_TICK);
 }
 
-void connections_free(struct router_mirror *mirror)
+void mirror_connections_free(struct router_mirror *mirror)
 {
 	struct record *record, *next;
 

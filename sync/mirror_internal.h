@@ -169,7 +169,7 @@ struct router_mirror {
 /* mirror_services.c */
 int mirror_service(const struct router_mirror *mirror, const struct service_key *key);
 const struct scope_number *mirror_scope(const struct router_mirror *mirror, const char *name);
-void services_send(struct router_mirror *mirror, struct peer *peer);
+void mirror_services_send(struct router_mirror *mirror, struct peer *peer);
 
 /* mirror_targets.c */
 enum target_event {
@@ -181,47 +181,49 @@ enum target_event {
 	EVENT_GIVEN_UP,	   /* dead_time is over */
 	TARGET_EVENTS
 };
-enum target_state target_next_state(enum target_state state, enum target_event event);
-struct peer *peer_get(const struct router_mirror *mirror, uint16_t number);
-struct peer *peer_new(struct router_mirror *mirror, const char *name); /* NULL: no number left */
-int peer_find(const struct router_mirror *mirror, const char *name);
-void peer_event(struct router_mirror *mirror, struct peer *peer, enum target_event event);
+enum target_state mirror_next_state(enum target_state state, enum target_event event);
+struct peer *mirror_peer_get(const struct router_mirror *mirror, uint16_t number);
+struct peer *mirror_peer_new(struct router_mirror *mirror,
+			     const char *name); /* NULL: no number left */
+int mirror_peer_find(const struct router_mirror *mirror, const char *name);
+void mirror_peer_event(struct router_mirror *mirror, struct peer *peer, enum target_event event);
 /* Is it in sync? After anything that may have changed the answer. */
-void peer_refresh(struct router_mirror *mirror, struct peer *peer);
-void peer_retire(struct router_mirror *mirror, struct peer *peer);
-void peers_tick(struct router_mirror *mirror);
-void peers_count(struct router_mirror *mirror);
-int peer_ready(struct router_mirror *mirror, struct peer *peer, const struct message_ready *ready);
-void peer_ready_sweep(struct peer *peer);
+void mirror_peer_refresh(struct router_mirror *mirror, struct peer *peer);
+void mirror_peer_retire(struct router_mirror *mirror, struct peer *peer);
+void mirror_peers_tick(struct router_mirror *mirror);
+void mirror_peers_count(struct router_mirror *mirror);
+int mirror_peer_ready(struct router_mirror *mirror, struct peer *peer,
+		      const struct message_ready *ready);
+void mirror_peer_ready_sweep(struct peer *peer);
 
 /* mirror_connections.c */
-int connections_report(struct router_mirror *mirror, struct peer *peer,
-		       const struct message_connection *message);
-void connections_end(struct router_mirror *mirror, struct peer *peer,
-		     const struct message_connection *message);
-int connections_restore(struct router_mirror *mirror, const struct connection_key *key,
-			const struct router_connection *value);
-void connections_sweep(struct router_mirror *mirror, struct peer *peer);
-void connections_purge(struct router_mirror *mirror, struct peer *peer);
-void connections_give_up(struct router_mirror *mirror, struct peer *peer);
-void connections_drop_services(struct router_mirror *mirror, const bool gone[MAX_SERVICES]);
-void connections_tick(struct router_mirror *mirror);
-void connections_free(struct router_mirror *mirror);
+int mirror_connections_report(struct router_mirror *mirror, struct peer *peer,
+			      const struct message_connection *message);
+void mirror_connections_end(struct router_mirror *mirror, struct peer *peer,
+			    const struct message_connection *message);
+int mirror_connections_restore(struct router_mirror *mirror, const struct connection_key *key,
+			       const struct router_connection *value);
+void mirror_connections_sweep(struct router_mirror *mirror, struct peer *peer);
+void mirror_connections_purge(struct router_mirror *mirror, struct peer *peer);
+void mirror_connections_give_up(struct router_mirror *mirror, struct peer *peer);
+void mirror_connections_drop_services(struct router_mirror *mirror, const bool gone[MAX_SERVICES]);
+void mirror_connections_tick(struct router_mirror *mirror);
+void mirror_connections_free(struct router_mirror *mirror);
 
 /* mirror_claims.c */
-int claims_report(struct router_mirror *mirror, struct peer *peer,
-		  const struct message_affinity *message);
-void claims_end(struct router_mirror *mirror, struct peer *peer,
-		const struct message_affinity_end *message);
-int claims_restore(struct router_mirror *mirror, const struct affinity_key *key,
-		   const struct router_affinity *value);
-void claims_sweep(struct router_mirror *mirror, struct peer *peer);
-void claims_purge(struct router_mirror *mirror, struct peer *peer);
-void claims_new_session(struct router_mirror *mirror, struct peer *peer);
-void claims_activated(struct router_mirror *mirror);
-void claims_drop_scopes(struct router_mirror *mirror, const bool gone[MAX_SERVICES]);
-void claims_answer(struct router_mirror *mirror);
-void claims_tick(struct router_mirror *mirror); /* and claims_answer */
-void claims_free(struct router_mirror *mirror);
+int mirror_claims_report(struct router_mirror *mirror, struct peer *peer,
+			 const struct message_affinity *message);
+void mirror_claims_end(struct router_mirror *mirror, struct peer *peer,
+		       const struct message_affinity_end *message);
+int mirror_claims_restore(struct router_mirror *mirror, const struct affinity_key *key,
+			  const struct router_affinity *value);
+void mirror_claims_sweep(struct router_mirror *mirror, struct peer *peer);
+void mirror_claims_purge(struct router_mirror *mirror, struct peer *peer);
+void mirror_claims_new_session(struct router_mirror *mirror, struct peer *peer);
+void mirror_claims_activated(struct router_mirror *mirror);
+void mirror_claims_drop_scopes(struct router_mirror *mirror, const bool gone[MAX_SERVICES]);
+void mirror_claims_answer(struct router_mirror *mirror);
+void mirror_claims_tick(struct router_mirror *mirror); /* and mirror_claims_answer */
+void mirror_claims_free(struct router_mirror *mirror);
 
 #endif

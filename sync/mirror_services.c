@@ -86,7 +86,7 @@ static struct message service_message(const struct router_mirror *mirror, unsign
 	return message;
 }
 
-void services_send(struct router_mirror *mirror, struct peer *peer)
+void mirror_services_send(struct router_mirror *mirror, struct peer *peer)
 {
 	struct message list = {.type = MESSAGE_BEGIN};
 
@@ -163,8 +163,8 @@ static bool drop_changed(struct router_mirror *mirror,
 			scopes_gone[i] = gone = true;
 	}
 	if (gone) {
-		connections_drop_services(mirror, services_gone);
-		claims_drop_scopes(mirror, scopes_gone);
+		mirror_connections_drop_services(mirror, services_gone);
+		mirror_claims_drop_scopes(mirror, scopes_gone);
 	}
 	return changed;
 }
@@ -183,7 +183,7 @@ void router_mirror_configure(struct router_mirror *mirror,
 
 		if (!peer || !peer->open)
 			continue;
-		services_send(mirror, peer);
-		peer_refresh(mirror, peer);
+		mirror_services_send(mirror, peer);
+		mirror_peer_refresh(mirror, peer);
 	}
 }

@@ -31,19 +31,19 @@ static const enum target_state transitions[TARGET_EVENTS][TARGET_GONE + 1] = {
 	/* clang-format on */
 };
 
-enum target_state target_next_state(enum target_state state, enum target_event event)
+enum target_state mirror_next_state(enum target_state state, enum target_event event)
 {
 	return transitions[event][state];
 }
 
-struct peer *peer_get(const struct router_mirror *mirror, uint16_t number)
+struct peer *mirror_peer_get(const struct router_mirror *mirror, uint16_t number)
 {
 	struct peer *peer = number < MAX_TARGETS ? mirror->peers[number] : NULL;
 
 	return peer && peer->known ? peer : NULL;
 }
 
-int peer_find(const struct router_mirror *mirror, const char *name)
+int mirror_peer_find(const struct router_mirror *mirror, const char *name)
 {
 	for (unsigned int i = 0; i < mirror->peer_limit; i++) {
 		const struct peer *peer = mirror->peers[i];
@@ -78,7 +78,7 @@ static int free_number(struct router_mirror *mirror)
 		return oldest->number;
 	if (!dead)
 		return -ENOSPC;
-	peer_retire(mirror, dead);
+	mirror_peer_retire(mirror, dead);
 	return dead->number;
 }
 
@@ -103,9 +103,9 @@ static struct peer *peer_make(struct router_mirror *mirror, uint16_t number)
 	return peer;
 }
 
-struct peer *peer_new(struct router_mirror *mirror, const char *name)
+struct peer *mirror_peer_new(struct router_mirror *mirror, const char *name)
 {
-	int number = peer_find(mirror, name);
+	int number = mirror_peer_find(mirror, name);
 	struct peer *peer;
 
 	if (number >= 0 && mirror->peers[number]->known)
@@ -130,7 +130,7 @@ int router_mirror_restore_target(struct router_mirror *mirror, uint16_t number, 
 
 	if (number >= MAX_TARGETS || !name[0] || strnlen(name, NAME_SIZE) == NAME_SIZE)
 		return -EINVAL;
-	if (peer_get(mirror, number) || peer_find(mirror, name) >= 0)
+	if (mirror_peer_get(mirror, number) || mirror_peer_find(mirror, name) >= 0)
 		return -EEXIST;
 	peer = peer_make(mirror, number);
 	if (!peer)
@@ -143,7 +143,7 @@ int router_mirror_restore_target(struct router_mirror *mirror, uint16_t number, 
 	peer->info.in_roster = in_roster;
 	/* Packets have been going there all the time that this agent was away. */
 	peer->info.state = in_roster ? TARGET_UNATTENDED : TARGET_GONE;
-	peers_count(mirror);
+	mirror_peers_count(mirror);
 	return 0;
 }
 
@@ -186,7 +186,7 @@ static bool affinities_missing(const struct router_mirror *mirror, const struct 
 	return mirror->now_ms < since + UNATTENDED_MS;
 }
 
-void peers_count(struct router_mirror *mirror)
+void mirror_peers_count(struct router_mirror *mirror)
 {
 	mirror->expected = mirror->missing = mirror->missing_affinities = 0;
 	for (unsigned int i = 0; i < mirror->peer_limit; i++) {
@@ -200,48 +200,48 @@ void peers_count(struct router_mirror *mirror)
 	}
 }
 
-void peer_event(struct router_mirror *mirror, struct peer *peer, enum target_event event)
+void mirror_peer_event(struct router_mirror *mirror, struct peer *peer, enum target_event event)
 {
 	enum target_state before = peer->info.state;
 
-	peer->info.state = target_next_state(before, event);
+	peer->info.state = mirror_next_state(before, event);
 	if (peer->info.state == before)
 		return;
-	peers_count(mirror);
+	mirror_peers_count(mirror);
 	mirror->ops.target_changed(mirror->context, peer->number);
 }
 
-void peer_refresh(struct router_mirror *mirror, struct peer *peer)
+void mirror_peer_refresh(struct router_mirror *mirror, struct peer *peer)
 {
 	bool in_sync = table_is_here(mirror, peer);
 	bool affinities = affinities_are_here(mirror, peer);
 	enum target_state state = peer->info.state;
 
 	if (peer->open)
-		state = target_next_state(state, in_sync ? EVENT_IN_SYNC : EVENT_OUT_OF_SYNC);
+		state = mirror_next_state(state, in_sync ? EVENT_IN_SYNC : EVENT_OUT_OF_SYNC);
 	if (in_sync == peer->info.in_sync && affinities == peer->info.affinities_in_sync &&
 	    state == peer->info.state)
 		return;
 	peer->info.in_sync = in_sync;
 	peer->info.affinities_in_sync = affinities;
 	peer->info.state = state;
-	peers_count(mirror);
+	mirror_peers_count(mirror);
 	mirror->ops.target_changed(mirror->context, peer->number);
 }
 
-void peer_retire(struct router_mirror *mirror, struct peer *peer)
+void mirror_peer_retire(struct router_mirror *mirror, struct peer *peer)
 {
 	bool in_roster = peer->info.in_roster;
 
-	connections_purge(mirror, peer);
-	claims_purge(mirror, peer);
+	mirror_connections_purge(mirror, peer);
+	mirror_claims_purge(mirror, peer);
 	free(peer->ready);
 	peer->ready = NULL;
 	peer->known = peer->open = false;
 	peer->retired = ++mirror->retirements;
 	peer->info.in_roster = peer->info.in_sync = peer->info.affinities_in_sync = false;
 	peer->info.state = TARGET_GONE;
-	peers_count(mirror);
+	mirror_peers_count(mirror);
 	mirror->ops.target_changed(mirror->context, peer->number);
 	if (in_roster)
 		mirror->ops.roster_changed(mirror->context);
@@ -254,13 +254,13 @@ static void give_up(struct router_mirror *mirror, struct peer *peer)
 	peer->info.in_roster = false;
 	free(peer->ready);
 	peer->ready = NULL;
-	peer_event(mirror, peer, EVENT_GIVEN_UP);
-	claims_purge(mirror, peer);
-	connections_give_up(mirror, peer);
+	mirror_peer_event(mirror, peer, EVENT_GIVEN_UP);
+	mirror_claims_purge(mirror, peer);
+	mirror_connections_give_up(mirror, peer);
 	mirror->ops.roster_changed(mirror->context);
 }
 
-void peers_tick(struct router_mirror *mirror)
+void mirror_peers_tick(struct router_mirror *mirror)
 {
 	uint64_t now = mirror->now_ms;
 
@@ -275,7 +275,7 @@ void peers_tick(struct router_mirror *mirror)
 		if (peer->restored && peer->info.state == TARGET_UNATTENDED &&
 		    now >= peer->lost_ms + RESTORED_MS) {
 			peer->lost_ms = now;
-			peer_event(mirror, peer, EVENT_LOST);
+			mirror_peer_event(mirror, peer, EVENT_LOST);
 		}
 		if (peer->info.state == TARGET_DOWN &&
 		    now >= peer->lost_ms + mirror->settings.dead_after_ms)
@@ -284,12 +284,13 @@ void peers_tick(struct router_mirror *mirror)
 		if (waits == peer->waited_for)
 			continue;
 		peer->waited_for = waits;
-		peers_count(mirror);
+		mirror_peers_count(mirror);
 		mirror->ops.target_changed(mirror->context, peer->number);
 	}
 }
 
-int peer_ready(struct router_mirror *mirror, struct peer *peer, const struct message_ready *ready)
+int mirror_peer_ready(struct router_mirror *mirror, struct peer *peer,
+		      const struct message_ready *ready)
 {
 	int service = mirror_service(mirror, &ready->service);
 	struct ready *slot;
@@ -313,7 +314,7 @@ int peer_ready(struct router_mirror *mirror, struct peer *peer, const struct mes
 }
 
 /* At DONE: a service without READY in this session has no instance there. */
-void peer_ready_sweep(struct peer *peer)
+void mirror_peer_ready_sweep(struct peer *peer)
 {
 	for (unsigned int i = 0; peer->ready && i < MAX_SERVICES; i++) {
 		if (peer->ready[i].session != peer->session)
@@ -324,7 +325,7 @@ void peer_ready_sweep(struct peer *peer)
 const struct message_ready *router_mirror_ready(const struct router_mirror *mirror, uint16_t target,
 						uint16_t service)
 {
-	const struct peer *peer = peer_get(mirror, target);
+	const struct peer *peer = mirror_peer_get(mirror, target);
 
 	if (!peer || !peer->ready || service >= MAX_SERVICES)
 		return NULL;
@@ -337,14 +338,14 @@ const struct mirror_target *router_mirror_target(const struct router_mirror *mir
 						 uint16_t number)
 {
 	static const struct mirror_target none = {.state = TARGET_GONE};
-	const struct peer *peer = peer_get(mirror, number);
+	const struct peer *peer = mirror_peer_get(mirror, number);
 
 	return peer ? &peer->info : &none;
 }
 
 int router_mirror_find(const struct router_mirror *mirror, const char *name)
 {
-	int number = peer_find(mirror, name);
+	int number = mirror_peer_find(mirror, name);
 
 	return number >= 0 && mirror->peers[number]->known ? number : -ENOENT;
 }

@@ -42,8 +42,8 @@ void router_mirror_free(struct router_mirror *mirror)
 {
 	if (!mirror)
 		return;
-	connections_free(mirror);
-	claims_free(mirror);
+	mirror_connections_free(mirror);
+	mirror_claims_free(mirror);
 	for (unsigned int i = 0; i < mirror->peer_limit; i++) {
 		if (mirror->peers[i])
 			free(mirror->peers[i]->ready);
@@ -115,7 +115,7 @@ static void begin_session(struct router_mirror *mirror, struct peer *peer,
 	peer->mark++;
 	peer->sums = (struct sums){0};
 	memcpy(peer->digest_key, hello->digest_key, sizeof(peer->digest_key));
-	claims_new_session(mirror, peer);
+	mirror_claims_new_session(mirror, peer);
 }
 
 int router_mirror_session(struct router_mirror *mirror, const struct message_hello *hello,
@@ -131,7 +131,7 @@ int router_mirror_session(struct router_mirror *mirror, const struct message_hel
 	if (see_clock(mirror, hello->clock))
 		return -EPROTO;
 	if (!peer)
-		peer = peer_new(mirror, hello->name);
+		peer = mirror_peer_new(mirror, hello->name);
 	if (!peer)
 		return -ENOSPC;
 	if (peer->open)
@@ -142,10 +142,10 @@ int router_mirror_session(struct router_mirror *mirror, const struct message_hel
 	begin_session(mirror, peer, hello);
 	peer->info.last_heard_ms = now_ms;
 	peer->info.in_roster = true;
-	peer->info.state = target_next_state(peer->info.state, EVENT_SESSION);
-	peers_count(mirror);
+	peer->info.state = mirror_next_state(peer->info.state, EVENT_SESSION);
+	mirror_peers_count(mirror);
 	send_role(mirror, peer, MESSAGE_ROLE);
-	services_send(mirror, peer);
+	mirror_services_send(mirror, peer);
 	ask(mirror, peer);
 	if (roster)
 		mirror->ops.roster_changed(mirror->context);
@@ -162,9 +162,9 @@ static void close_session(struct router_mirror *mirror, struct peer *peer, enum 
 	peer->info.in_sync = peer->info.affinities_in_sync = false;
 	peer->lost_ms = mirror->now_ms;
 	peer->waited_for = true;
-	claims_new_session(mirror, peer);
-	peer_event(mirror, peer, event);
-	peers_count(mirror);
+	mirror_claims_new_session(mirror, peer);
+	mirror_peer_event(mirror, peer, event);
+	mirror_peers_count(mirror);
 	if (changed)
 		mirror->ops.target_changed(mirror->context, peer->number);
 }
@@ -172,13 +172,13 @@ static void close_session(struct router_mirror *mirror, struct peer *peer, enum 
 void router_mirror_session_lost(struct router_mirror *mirror, uint16_t target,
 				enum goodbye_reason reason, uint64_t now_ms)
 {
-	struct peer *peer = peer_get(mirror, target);
+	struct peer *peer = mirror_peer_get(mirror, target);
 
 	mirror->now_ms = now_ms;
 	if (!peer)
 		return;
 	if (reason == GOODBYE_LEAVING) {
-		peer_retire(mirror, peer);
+		mirror_peer_retire(mirror, peer);
 		return;
 	}
 	if (peer->open)
@@ -186,7 +186,7 @@ void router_mirror_session_lost(struct router_mirror *mirror, uint16_t target,
 	else if (!reason && peer->info.state == TARGET_UNATTENDED && !peer->ended)
 		close_session(mirror, peer, EVENT_LOST);
 	peer->ended = false;
-	claims_answer(mirror);
+	mirror_claims_answer(mirror);
 }
 
 static void activate(struct router_mirror *mirror)
@@ -197,7 +197,7 @@ static void activate(struct router_mirror *mirror)
 		if (peer)
 			peer->barrier_answered = false;
 	}
-	claims_activated(mirror);
+	mirror_claims_activated(mirror);
 }
 
 void router_mirror_role(struct router_mirror *mirror, enum role role, uint32_t epoch,
@@ -218,10 +218,10 @@ void router_mirror_role(struct router_mirror *mirror, enum role role, uint32_t e
 			continue;
 		send_role(mirror, peer, MESSAGE_ROLE);
 		ask(mirror, peer);
-		peer_refresh(mirror, peer);
+		mirror_peer_refresh(mirror, peer);
 	}
-	peers_count(mirror);
-	claims_answer(mirror);
+	mirror_peers_count(mirror);
+	mirror_claims_answer(mirror);
 }
 
 int router_mirror_forget(struct router_mirror *mirror, const char *name, uint64_t now_ms)
@@ -233,17 +233,17 @@ int router_mirror_forget(struct router_mirror *mirror, const char *name, uint64_
 		return -ENOENT;
 	if (mirror->peers[number]->open)
 		return -EBUSY;
-	peer_retire(mirror, mirror->peers[number]);
-	claims_answer(mirror);
+	mirror_peer_retire(mirror, mirror->peers[number]);
+	mirror_claims_answer(mirror);
 	return 0;
 }
 
 void router_mirror_tick(struct router_mirror *mirror, uint64_t now_ms)
 {
 	mirror->now_ms = now_ms;
-	connections_tick(mirror);
-	peers_tick(mirror);
-	claims_tick(mirror);
+	mirror_connections_tick(mirror);
+	mirror_peers_tick(mirror);
+	mirror_claims_tick(mirror);
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -276,13 +276,13 @@ static int receive_done(struct router_mirror *mirror, struct peer *peer, uint32_
 	if (!peer->begun)
 		return -EPROTO;
 	peer->begun = false;
-	claims_sweep(mirror, peer);
-	connections_sweep(mirror, peer);
-	peer_ready_sweep(peer);
+	mirror_claims_sweep(mirror, peer);
+	mirror_connections_sweep(mirror, peer);
+	mirror_peer_ready_sweep(peer);
 	if (list == peer->list)
 		peer->done = peer->affinities_done = true;
 	mirror->ops.target_changed(mirror->context, peer->number);
-	peer_refresh(mirror, peer);
+	mirror_peer_refresh(mirror, peer);
 	return 0;
 }
 
@@ -294,11 +294,11 @@ static int receive_connection(struct router_mirror *mirror, struct peer *peer,
 		return -EPROTO;
 	if (peer->begun && !peer->affinities_done && peer->begun_list == peer->list) {
 		peer->affinities_done = true;
-		peer_refresh(mirror, peer);
+		mirror_peer_refresh(mirror, peer);
 	}
 	if (message->type == MESSAGE_CONNECTION)
-		return connections_report(mirror, peer, &message->connection);
-	connections_end(mirror, peer, &message->connection);
+		return mirror_connections_report(mirror, peer, &message->connection);
+	mirror_connections_end(mirror, peer, &message->connection);
 	return 0;
 }
 
@@ -307,7 +307,7 @@ static int receive_affinity(struct router_mirror *mirror, struct peer *peer,
 {
 	if (!peer->asked || see_clock(mirror, affinity->term.clock))
 		return -EPROTO;
-	return claims_report(mirror, peer, affinity);
+	return mirror_claims_report(mirror, peer, affinity);
 }
 
 static int receive_barrier(struct router_mirror *mirror, struct peer *peer, uint32_t epoch)
@@ -315,7 +315,7 @@ static int receive_barrier(struct router_mirror *mirror, struct peer *peer, uint
 	if (mirror->role != ROLE_ACTIVE || epoch != mirror->epoch)
 		return 0;
 	peer->barrier_answered = true;
-	peer_refresh(mirror, peer);
+	mirror_peer_refresh(mirror, peer);
 	return 0;
 }
 
@@ -358,11 +358,11 @@ static int receive(struct router_mirror *mirror, struct peer *peer, const struct
 	case MESSAGE_TARGET:
 		return receive_condition(mirror, peer, &message->target);
 	case MESSAGE_READY:
-		return peer_ready(mirror, peer, &message->ready);
+		return mirror_peer_ready(mirror, peer, &message->ready);
 	case MESSAGE_AFFINITY:
 		return receive_affinity(mirror, peer, &message->affinity);
 	case MESSAGE_AFFINITY_END:
-		claims_end(mirror, peer, &message->affinity_end);
+		mirror_claims_end(mirror, peer, &message->affinity_end);
 		return peer->asked ? 0 : -EPROTO;
 	case MESSAGE_CONNECTION:
 	case MESSAGE_CONNECTION_END:
@@ -387,7 +387,7 @@ static int receive(struct router_mirror *mirror, struct peer *peer, const struct
 int router_mirror_receive(struct router_mirror *mirror, uint16_t target,
 			  const struct message *message, uint64_t now_ms)
 {
-	struct peer *peer = peer_get(mirror, target);
+	struct peer *peer = mirror_peer_get(mirror, target);
 	int error;
 
 	mirror->now_ms = now_ms;
@@ -395,7 +395,7 @@ int router_mirror_receive(struct router_mirror *mirror, uint16_t target,
 		return 0;
 	peer->info.last_heard_ms = now_ms;
 	error = receive(mirror, peer, message);
-	claims_answer(mirror);
+	mirror_claims_answer(mirror);
 	return error;
 }
 
@@ -405,13 +405,13 @@ int router_mirror_receive(struct router_mirror *mirror, uint16_t target,
 int router_mirror_restore_connection(struct router_mirror *mirror, const struct connection_key *key,
 				     const struct router_connection *value)
 {
-	return connections_restore(mirror, key, value);
+	return mirror_connections_restore(mirror, key, value);
 }
 
 int router_mirror_restore_affinity(struct router_mirror *mirror, const struct affinity_key *key,
 				   const struct router_affinity *value)
 {
-	return claims_restore(mirror, key, value);
+	return mirror_claims_restore(mirror, key, value);
 }
 
 uint64_t router_mirror_clock(const struct router_mirror *mirror)

@@ -182,7 +182,7 @@ static void states(void **state)
 	(void)state;
 	for (enum target_event event = 0; event < TARGET_EVENTS; event++) {
 		for (enum target_state from = TARGET_SYNCING; from <= TARGET_GONE; from++)
-			assert_int_equal(target_next_state(from, event), table[event][from]);
+			assert_int_equal(mirror_next_state(from, event), table[event][from]);
 	}
 }
 
