@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "apply.h"
+
+#include <errno.h>
+#include <json-c/json.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control.h"
+#include "log.h"
+#include "services.h"
+
+int apply_open(const struct config *config, struct maps *maps)
+{
+	const char *surplus = NULL;
+	int error = maps_open(maps, config->pin_path);
+
+	if (error == -ENOENT) {
+		log_error("Limpet is not loaded at %s: run `limpet load`", config->pin_path);
+		return error;
+	}
+	if (error) {
+		log_error("%s: the pinned maps cannot be used: %s%s", config->pin_path,
+			  strerror(-error),
+			  error == -EPROTO ? "; another program's, or another layout's" : "");
+		return error;
+	}
+	if (!config->has_router && maps->fd[MAP_ROLE] >= 0)
+		surplus = "router";
+	if (!config->has_target && maps->fd[MAP_TARGET_SERVICES] >= 0)
+		surplus = "target";
+	if (!surplus)
+		return 0;
+	log_error("this node is loaded as a %s and the configuration says nothing of one; that "
+		  "needs `limpet unload` (with the former configuration) and `limpet load`",
+		  surplus);
+	maps_close(maps);
+	return -EBUSY;
+}
+
+/* The plan if it may be carried out. *error: why not. NULL without an error: no router. */
+static struct services_plan *make_plan(const struct config *config, const struct maps *maps,
+				       bool end_affinities, int *error)
+{
+	struct services_plan *plan;
+
+	*error = 0;
+	if (!config->has_router)
+		return NULL;
+	plan = services_plan(config, maps);
+	if (!plan) {
+		*error = -EINVAL;
+		return NULL;
+	}
+	if (!plan->affinities)
+		return plan;
+	if (end_affinities) {
+		log_info("service %s: scope, client_prefix or affinity change: %u affinities end",
+			 plan->changes, plan->affinities);
+		return plan;
+	}
+	log_error("service %s: a change of scope, client_prefix or affinity would end %u "
+		  "affinities; nothing is changed; `limpet reload --end-affinities` does it",
+		  plan->changes, plan->affinities);
+	free(plan);
+	*error = -EBUSY;
+	return NULL;
+}
+
+int apply_check(const struct config *config, const struct maps *maps, bool end_affinities)
+{
+	int error;
+
+	free(make_plan(config, maps, end_affinities, &error));
+	return error;
+}
+
+int apply_all(const struct config *config, const struct maps *maps, bool end_affinities)
+{
+	int error;
+	struct services_plan *plan = make_plan(config, maps, end_affinities, &error);
+
+	if (!error)
+		error = settings_apply(config, maps);
+	if (!error && plan)
+		error = services_apply(plan, maps);
+	if (!error && plan)
+		log_debug("services: %u added, %u removed, %u changed", plan->added, plan->removed,
+			  plan->changed);
+	free(plan);
+	return error;
+}
+
+int apply_tell_agent(const struct config *config)
+{
+	struct json_object *answer, *text = NULL;
+	char *body = NULL;
+	int status;
+
+	if (!control_agent_runs(config)) {
+		log_info("limpetd is not running; it reads the configuration when it starts");
+		return 0;
+	}
+	status = control_request(config, "POST", "/reload", &body);
+	if (status == 200) {
+		free(body);
+		return 0;
+	}
+	if (status < 0) {
+		log_error("limpetd does not answer on %s/control.sock: %s; it still has the former "
+			  "configuration: restart it",
+			  config->runtime_directory, strerror(-status));
+		return status;
+	}
+	answer = json_tokener_parse(body);
+	json_object_object_get_ex(answer, "error", &text);
+	log_error("limpetd has not taken the configuration over: %s; restart it",
+		  text ? json_object_get_string(text) : "its log says why");
+	json_object_put(answer);
+	free(body);
+	return -EINVAL;
+}
