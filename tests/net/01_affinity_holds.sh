@@ -7,7 +7,7 @@ set -u
 . "$(dirname "$0")/../../scripts/lab-lib.sh"
 test_begin "a client with an affinity always reaches the same process, others spread"
 
-lab_up && lab_serve && start_instances 3 || exit 1
+lab_up && lab_serve && start_instances 3 --also 443 || exit 1
 
 pid=$(ask_affinity 198.18.9.1) || fail "the client gets an affinity"
 check_is "r1 knows who holds the client" "$(node_of_pid "$pid")" "$(holder r1 198.18.9.1)"
@@ -21,4 +21,4 @@ check_json "none of their connections broke" "d['broken'] == []" "$report"
 
 takeover r2
 check_all_reach "100 of 100 through the other router" "$pid" 100 198.18.9.1
-check_all_reach "and on another port of the same scope" "$pid" 1 198.18.9.1
+check_all_reach "and on another port of the same scope" "$pid" 50 198.18.9.1 --port 443

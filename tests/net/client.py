@@ -205,7 +205,7 @@ class Held:
         try:
             while not os.path.exists(self.options.stop):
                 await self.exchange()
-                await asyncio.sleep(self.random.uniform(0.5, 1.5) * self.options.interval)
+                await asyncio.sleep(self.random.uniform(0.5, 1.5) * self.options.interval)  # the pace that was asked for
             await self.exchange()
             if await self.who() != self.pid:
                 raise ConnectionError("another process answers")

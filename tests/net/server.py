@@ -163,7 +163,7 @@ class Connection:
             self.sock.close()
 
 
-def listen(options):
+def listen(options, port):
     if options.fd is not None:
         return socket.socket(fileno=options.fd)
     family = socket.AF_INET6 if ":" in options.bind else socket.AF_INET
@@ -173,30 +173,37 @@ def listen(options):
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     if family == socket.AF_INET6:
         listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, options.only)
-    listener.bind((options.bind, options.port))
+    listener.bind((options.bind, port))
     listener.listen(512)
     return listener
+
+
+def serve(listener):
+    while True:
+        sock, _ = listener.accept()
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        threading.Thread(target=Connection(sock, listener).serve, daemon=True).start()
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--bind", default="::")
     parser.add_argument("--port", type=int, default=80)
+    parser.add_argument("--also", type=int, help="a second port")
     parser.add_argument("--only", action="store_true", help="IPv6 alone")
     parser.add_argument("--no-reuseport", action="store_true")
     parser.add_argument("--fork", type=int, default=0, help="so many processes share the listener")
     parser.add_argument("--fd", type=int, help="a listener that was inherited")
     options = parser.parse_args()
 
-    listener = listen(options)
+    listener = listen(options, options.port)
     for _ in range(options.fork):
         if os.fork() == 0:
             break
+    if options.also:
+        threading.Thread(target=serve, args=(listen(options, options.also),), daemon=True).start()
     print("listening", os.getpid(), flush=True)
-    while True:
-        sock, _ = listener.accept()
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        threading.Thread(target=Connection(sock, listener).serve, daemon=True).start()
+    serve(listener)
 
 
 if __name__ == "__main__":
