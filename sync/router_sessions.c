@@ -204,14 +204,13 @@ int router_sessions_start(struct router_part *router)
 	struct event_base *base = router->agent->base;
 	struct sockaddr_storage at;
 	socklen_t length = address_to_socket(&config->listen, config->listen_port, &at);
-	/* An IPv4 socket knows no such option. */
 	unsigned int flags = LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE;
 	char text[ADDRESS_TEXT];
 
 	router->accept_again = event_new(base, -1, 0, on_accept_again, router);
 	if (!router->accept_again)
 		return -ENOMEM;
-	if (!address_is_ipv4(&config->listen))
+	if (!address_is_ipv4(&config->listen)) /* an IPv4 socket knows no such option */
 		flags |= LEV_OPT_BIND_IPV6ONLY;
 	router->listener = evconnlistener_new_bind(base, on_accept, router, flags, 128,
 						   (struct sockaddr *)&at, (int)length);
