@@ -280,8 +280,8 @@ static inline void rescan(void)
 	target_mirror_rescan_end(world.mirror);
 }
 
-/* An agent starts: nothing is known but the kernel's tables. */
-static inline void start_agent(void)
+/* An agent starts, and has not looked at the kernel's tables yet. */
+static inline void start_blind_agent(void)
 {
 	static const struct target_mirror_ops ops = {
 		.read_connection = world_read_connection,
@@ -298,6 +298,11 @@ static inline void start_agent(void)
 	world.mirror = target_mirror_new(&ops, &world);
 	assert_non_null(world.mirror);
 	target_mirror_condition(world.mirror, &(struct message_target){.weight = 100});
+}
+
+static inline void start_agent(void)
+{
+	start_blind_agent();
 	rescan();
 }
 

@@ -65,6 +65,8 @@ static void who_has_to_grant(void **state)
 		{"AX", false},	    {"AXt", false}, /* nobody is left to ask */
 		{"AXB1", false},		    /* A's death is not yet certain */
 		{"AXB1t", true},    {"AXBt1", true},   {"aX0", false},
+		{"AXx0", false}, /* its role in this session is not told yet */
+		{"AXx0A", true},
 	};
 
 	(void)state;
@@ -122,17 +124,28 @@ static void the_highest_grant_is_published(void **state)
 	assert_term(term_told(0), 31, 1001);
 }
 
-static void equal_clocks_are_ordered_by_router(void **state)
+static void the_pair_orders_terms(void **state)
 {
-	uint64_t id;
+	static const struct {
+		uint64_t clock0, clock1; /* granted by routers 0 and 1 */
+		struct term published;
+	} rows[] = {
+		{30, 31, {31, 1001}},
+		{31, 30, {31, 1000}},
+		{30, 30, {30, 1001}},
+		{1, UINT64_MAX, {UINT64_MAX, 1001}},
+	};
 
 	(void)state;
 	connect_router(0, ROLE_ACTIVE);
 	connect_router(1, ROLE_ACTIVE);
-	id = request(0, CLIENT);
-	grant(1, id, 30);
-	grant(0, id, 30);
-	assert_term(term_told(0), 30, 1001);
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		uint64_t id = request(0, CLIENT);
+
+		grant(i % 2, id, i % 2 ? rows[i].clock1 : rows[i].clock0);
+		grant(!(i % 2), id, i % 2 ? rows[i].clock0 : rows[i].clock1);
+		assert_term(term_told(0), rows[i].published.clock, rows[i].published.router);
+	}
 }
 
 static void answers_to_others_change_nothing(void **state)
@@ -371,7 +384,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		ROW(who_has_to_grant),
 		ROW(the_highest_grant_is_published),
-		ROW(equal_clocks_are_ordered_by_router),
+		ROW(the_pair_orders_terms),
 		ROW(answers_to_others_change_nothing),
 		ROW(an_answer_that_is_overtaken),
 		ROW(a_refused_claim_ends),

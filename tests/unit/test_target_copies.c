@@ -188,6 +188,24 @@ static void a_new_session_starts_anew(void **state)
 	assert_digest(0);
 }
 
+/* What has ended and was kept for one router alone goes with its session. */
+static void nothing_is_kept_for_a_lost_session(void **state)
+{
+	(void)state;
+	open_connection(0, 1, 1);
+	open_connection(0, 2, 1);
+	request(0, 1);
+	connect_router(0, ROLE_ACTIVE);
+	drain(0);
+	close_connection(0, 1, 1);
+	release(0, 1);
+	assert_int_equal(target_mirror_router(world.mirror, 0)->unsent, 2);
+	lose_session(0);
+	assert_int_equal(target_mirror_router(world.mirror, 0)->unsent, 0);
+	connect_router(0, ROLE_ACTIVE);
+	assert_int_equal(target_mirror_router(world.mirror, 0)->unsent, 1);
+}
+
 static void nothing_without_a_session(void **state)
 {
 	struct message message = {MESSAGE_SYNC, .list = {0}};
@@ -342,6 +360,7 @@ int main(void)
 		ROW(no_digest_while_something_is_unsent),
 		ROW(a_rescan_finds_what_events_have_missed),
 		ROW(a_new_session_starts_anew),
+		ROW(nothing_is_kept_for_a_lost_session),
 		ROW(nothing_without_a_session),
 		ROW(random_histories),
 	};
