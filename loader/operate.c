@@ -233,7 +233,7 @@ int command_drain(const struct config *config, int argc, char **argv)
 	}
 	instance_path(path, sizeof(path), "/drain", drain.instance);
 	if (drain.end_affinities)
-		strcat(path, "&end_affinities=1");
+		strcat(path, drain.instance ? "&end_affinities=1" : "end_affinities=1");
 	if (post(config, path))
 		return 1;
 	return drain.wait ? wait_until_empty(config, &drain) : 0;
