@@ -4,8 +4,9 @@
  * closes, which one takes over what it has not accepted.
  *
  * The service is the one that the packet is for, whatever the listener is bound to. The client's
- * affinity decides; without one, of the ready instances the one with the fewest connections. What
- * cannot be served here is dropped, not refused: the client's retransmission may go elsewhere.
+ * affinity decides; without one, of the ready instances the one with the fewest connections. The
+ * kernel answers a refusal (SK_DROP) with a RST, it has no silent one here. So as long as the
+ * routers do not know yet that no instance is ready any more, one that drains takes the connection.
  */
 #include <linux/if_ether.h>
 #include <linux/ip.h>
@@ -21,6 +22,7 @@
 
 struct fewest {
 	struct group *group;
+	__u32 state; /* of the instances that count: enum instance_state */
 	__u32 start; /* where to begin, by the packet's hash: equal loads are shared */
 	__u32 connections;
 	__u32 listener;
@@ -157,7 +159,7 @@ static long compare_member(__u32 index, struct fewest *fewest)
 	}
 	instance = bpf_map_lookup_elem(&instances, &slot);
 	load = bpf_map_lookup_elem(&instance_load, &slot);
-	if (!instance || !load || instance->state != INSTANCE_READY)
+	if (!instance || !load || instance->state != fewest->state)
 		return 0;
 	if (fewest->listener != NO_LISTENER && load->connections >= fewest->connections)
 		return 0;
@@ -168,9 +170,9 @@ static long compare_member(__u32 index, struct fewest *fewest)
 }
 
 static __always_inline bool select_fewest(struct sk_reuseport_md *ctx, struct group *group,
-					  __u32 *slot)
+					  __u32 state, __u32 *slot)
 {
-	struct fewest fewest = {.group = group};
+	struct fewest fewest = {.group = group, .state = state};
 	__u32 members = group->members;
 
 	if (!members || members > MAX_MEMBERS)
@@ -199,15 +201,32 @@ static __always_inline void migrated(struct bpf_sock *migrating, __u32 slot)
 	connection_move(bpf_get_socket_cookie(migrating), slot);
 }
 
+/* The step of the selection that found a listener, as its counter; SELECT_NONE: none did. */
+static __always_inline __u32 select_listener(struct sk_reuseport_md *ctx, struct group *group,
+					     const struct target_service *service,
+					     const struct address *client, __u32 *slot)
+{
+	struct affinity_key key;
+
+	if (service->affinity != AFFINITY_NONE) {
+		affinity_key_make(&key, service->scope, service->client_prefix, client);
+		if (select_affinity(ctx, group, &key, slot))
+			return COUNT_SELECT_AFFINITY;
+	}
+	if (select_fewest(ctx, group, INSTANCE_READY, slot))
+		return COUNT_SELECT_LEAST;
+	if (select_fewest(ctx, group, INSTANCE_DRAINING, slot))
+		return COUNT_SELECT_DRAINING;
+	return COUNT_SELECT_NONE;
+}
+
 SEC("sk_reuseport/migrate")
 int selector(struct sk_reuseport_md *ctx)
 {
-	struct bpf_sock *migrating;
 	struct target_service *service;
-	struct affinity_key key;
+	struct bpf_sock *migrating;
 	struct group *group;
-	__u32 number = 0, slot = 0;
-	bool by_affinity = false;
+	__u32 number = 0, slot = 0, step;
 	struct ends ends;
 
 	if (!selection_ends(ctx, &ends))
@@ -219,21 +238,14 @@ int selector(struct sk_reuseport_md *ctx)
 	}
 	group = group_of(ctx->sk, ends.local_port);
 	if (!group)
-		return SK_PASS;
-	if (service->affinity != AFFINITY_NONE) {
-		affinity_key_make(&key, service->scope, service->client_prefix, &ends.client);
-		by_affinity = select_affinity(ctx, group, &key, &slot);
-	}
-	if (!by_affinity && !select_fewest(ctx, group, &slot)) {
-		count(COUNT_SELECT_NONE);
-		return SK_DROP;
-	}
+		return SK_PASS; /* not adopted yet */
+	step = select_listener(ctx, group, service, &ends.client, &slot);
 	migrating = ctx->migrating_sk;
-	if (migrating)
+	if (migrating && step != COUNT_SELECT_NONE)
 		migrated(migrating, slot);
 	else
-		count(by_affinity ? COUNT_SELECT_AFFINITY : COUNT_SELECT_LEAST);
-	return SK_PASS;
+		count(step);
+	return step == COUNT_SELECT_NONE ? SK_DROP : SK_PASS;
 }
 
 char LICENSE[] SEC("license") = "GPL";
