@@ -101,10 +101,11 @@ $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/sync.a $(BUILD)/common.a | $(SKEL
 	$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -Isync $(shell pkg-config --cflags $(PACKAGES_SYNC) cmocka) -o $@ $< \
 		$(BUILD)/sync.a $(BUILD)/common.a $(shell pkg-config --libs $(PACKAGES_SYNC) cmocka)
 
-$(BUILD)/tests/bpf/%: tests/bpf/%.c $(BPF_TEST_PARTS) $(BUILD)/common.a | $(SKELETONS)
+$(BUILD)/tests/bpf/%: tests/bpf/%.c $(BPF_TEST_PARTS) $(BUILD)/common.a $(BUILD)/lib/liblimpet.a | $(SKELETONS)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(CPPFLAGS) $(shell pkg-config --cflags libbpf cmocka) -o $@ $< \
-		$(BPF_TEST_PARTS) $(BUILD)/common.a $(shell pkg-config --libs $(PACKAGES_LOADER) cmocka)
+		$(BPF_TEST_PARTS) $(BUILD)/common.a $(BUILD)/lib/liblimpet.a \
+		$(shell pkg-config --libs $(PACKAGES_LOADER) cmocka)
 
 $(BUILD)/tests/net/%: tests/net/%.c $(BUILD)/lib/liblimpet.a
 	@mkdir -p $(@D)

@@ -171,8 +171,10 @@ static __always_inline int read_options(struct bpf_sockopt *ctx,
 	if (value + sizeof(*options) > end)
 		return -EINVAL;
 	__builtin_memcpy(options, value, sizeof(*options));
-	if (options->size != (__u32)ctx->optlen || options->size > OPTIONS_LARGEST ||
-	    options->size % sizeof(*tail) || options->flags & ~LIMPET_AFFINITY_TAKEOVER)
+	/* The buffer is never shorter than 16 bytes; what was not sent is not zero either. */
+	if (options->size != (__u32)ctx->optlen || options->size < sizeof(*options) ||
+	    options->size > OPTIONS_LARGEST || options->size % sizeof(*tail) ||
+	    options->flags & ~LIMPET_AFFINITY_TAKEOVER)
 		return -EINVAL;
 	for (__u32 at = sizeof(*options); at < OPTIONS_LARGEST; at += sizeof(*tail)) {
 		tail = value + at;
