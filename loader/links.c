@@ -318,6 +318,15 @@ static const char *find_unwanted(const struct attachment *at, char name[LINK_NAM
 	return found;
 }
 
+/* The interface of an XDP link's name, in place. */
+static const char *interface_of(char *name)
+{
+	for (char *c = name; *c; c++)
+		if (*c == ':')
+			*c = '.';
+	return strncmp(name, "xdp_", 4) ? name : name + 4;
+}
+
 int links_apply(const struct config *config, const struct objects *objects, const char *directory)
 {
 	struct attachment at = {.config = config, .directory = directory, .cgroup = -1};
@@ -336,9 +345,10 @@ int links_apply(const struct config *config, const struct objects *objects, cons
 	if (!error)
 		error = objects_each_program(objects, apply_xdp_program, &at);
 	while (!error && find_unwanted(&at, unwanted)) {
-		log_info("link %s: detached, the configuration does not name it any more",
-			 unwanted);
 		error = bpffs_detach(config, directory, unwanted);
+		if (!error)
+			log_info("%s: detached, the configuration does not name it any more",
+				 interface_of(unwanted));
 	}
 	if (at.cgroup >= 0)
 		close(at.cgroup);
@@ -365,7 +375,7 @@ const char *links_difference(const struct config *config, const char *directory)
 		if (!find_unwanted(&at, name))
 			return NULL;
 		if (!strncmp(name, "xdp_", 4))
-			return name + 4;
+			return interface_of(name);
 		snprintf(at.names[at.count++], LINK_NAME, "%s", name); /* not an interface's */
 		if (at.count == LINKS_MAX)
 			return NULL;
