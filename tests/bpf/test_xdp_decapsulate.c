@@ -137,6 +137,7 @@ static void test_strangers(void **state)
 /* Somebody else's tunnels, and what is not wrapped. */
 static void test_untouched(void **state)
 {
+	struct settings settings = router_settings();
 	struct frame syn = SEGMENT(TCP_SYN);
 
 	(void)state;
@@ -145,6 +146,9 @@ static void test_untouched(void **state)
 	EXPECT_PASS("for another address, IPv6", encapsulated(syn, ROUTER6, SELF6), COUNTERS);
 	EXPECT_PASS("not wrapped", syn, COUNTERS);
 	EXPECT_PASS("not wrapped, for this node", tcp((struct segment){.to = SELF}), COUNTERS);
+	settings.target = world_address(SELF);
+	put_settings(&settings);
+	EXPECT_PASS("an address, but no target's", wrapped(syn), COUNT_PASS_NO_SERVICE);
 	world_reset(NULL);
 	put_router(ROUTER);
 	put_served(VIP, 80, 6);

@@ -95,11 +95,14 @@ static void test_relay_owner(void **state)
 static void test_not_relayed(void **state)
 {
 	struct frame about = sent(VIP, CLIENT, 80), other = sent("203.0.113.11", CLIENT, 80);
+	struct frame second_sent = sent("203.0.113.12", CLIENT, 80);
+	struct router_service second = get_service(SHOP);
 	struct frame no_service = sent(VIP, CLIENT, 81), datagram = udp(VIP, CLIENT, 40000, "x", 1);
 	struct icmp unreachable = {.from = SOMEWHERE, .to = VIP, .type = 3, .code = 4};
 	struct icmp elsewhere = {.from = SOMEWHERE, .to = "203.0.113.11", .type = 3, .code = 4};
 
 	(void)state;
+	datagram = changed(changed(datagram, 20, 0), 21, 80); /* from port 80 */
 	put_connection(CLIENT, 40000, SHOP, T1, CONNECTION_OPEN);
 	EXPECT_PASS("echo", icmp((struct icmp){.from = CLIENT, .to = VIP, .type = 8}, NULL, 0),
 		    COUNT_PASS_ICMP);
@@ -111,6 +114,11 @@ static void test_not_relayed(void **state)
 		    COUNT_PASS_ICMP);
 	EXPECT_PASS("about a packet of another address", icmp(unreachable, &other, 28),
 		    COUNT_PASS_ICMP);
+	second.key.address = world_address("203.0.113.12");
+	put_service(4, &second);
+	put_connection(CLIENT, 40000, 4, T1, CONNECTION_OPEN);
+	EXPECT_PASS("about a packet of another service's address",
+		    icmp(unreachable, &second_sent, 28), COUNT_PASS_ICMP);
 	EXPECT_PASS("about no service's port", icmp(unreachable, &no_service, 28), COUNT_PASS_ICMP);
 	EXPECT_PASS("about UDP", icmp(unreachable, &datagram, 28), COUNT_PASS_ICMP);
 	EXPECT_PASS("too short a quote", icmp(unreachable, &about, 23), COUNT_PASS_ICMP);
