@@ -252,6 +252,20 @@ int netlink_use_neighbour(struct mnl_socket *socket, __u32 ifindex, const struct
 		   in, &reply);
 }
 
+int netlink_probe_neighbour(struct mnl_socket *socket, __u32 ifindex, const struct address *address,
+			    const __u8 mac[6])
+{
+	char out[REQUEST_SIZE], in[ANSWER_SIZE];
+	struct nlmsghdr *request = neighbour_request(out, RTM_NEWNEIGH, NLM_F_REPLACE | NLM_F_ACK,
+						     ifindex, address, 0);
+	struct ndmsg *neighbour = mnl_nlmsg_get_payload(request);
+	const struct nlmsghdr *reply;
+
+	neighbour->ndm_state = NUD_PROBE;
+	mnl_attr_put(request, NDA_LLADDR, 6, mac);
+	return ask(socket, request, in, &reply);
+}
+
 bool netlink_parse_neighbour(const struct nlmsghdr *message, __u32 *ifindex,
 			     struct address *address)
 {

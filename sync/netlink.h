@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * netlink.h - the three questions and the one request of next_hop.c to rtnetlink. They are answered
- * by the kernel at once, so they block. All return 0 or a negative errno.
+ * netlink.h - the three questions and the two requests of next_hop.c to rtnetlink. They are
+ * answered by the kernel at once, so they block. All return 0 or a negative errno.
  */
 #ifndef LIMPET_NETLINK_H
 #define LIMPET_NETLINK_H
@@ -41,6 +41,9 @@ int netlink_neighbour(struct mnl_socket *socket, __u32 ifindex, const struct add
 		      struct neighbour_answer *answer);
 /* Have the kernel resolve it, or confirm what it has. */
 int netlink_use_neighbour(struct mnl_socket *socket, __u32 ifindex, const struct address *address);
+/* Have the kernel ask it now, although it has an entry: it fails when there is no answer. */
+int netlink_probe_neighbour(struct mnl_socket *socket, __u32 ifindex, const struct address *address,
+			    const __u8 mac[6]);
 
 /* Of a RTM_NEWNEIGH or RTM_DELNEIGH event. false: not of an address that we could follow. */
 bool netlink_parse_neighbour(const struct nlmsghdr *message, __u32 *ifindex,

@@ -326,6 +326,15 @@ void next_hops_unwatch(struct next_hops *hops, __u16 number)
 	hops->watches[number] = NULL;
 }
 
+void next_hops_confirm(struct next_hops *hops, __u16 number)
+{
+	struct watch *watch = hops->watches[number];
+
+	if (watch && watch->hop.resolved && address_equal(&watch->address, &watch->gateway))
+		netlink_probe_neighbour(hops->questions, watch->route_ifindex, &watch->gateway,
+					watch->hop.mac);
+}
+
 const struct next_hop *next_hops_get(const struct next_hops *hops, __u16 number)
 {
 	static const struct next_hop none;

@@ -35,6 +35,9 @@ int next_hops_watch(struct next_hops *hops, __u16 number, const struct address *
 void next_hops_unwatch(struct next_hops *hops, __u16 number);
 /* Never NULL; all zero for what is not followed. Valid until the next call. */
 const struct next_hop *next_hops_get(const struct next_hops *hops, __u16 number);
+/* Have the neighbour asked now whether it is still there; `failed` follows in 3 s if it is not.
+ * Does nothing for a target behind a gateway, whose answer would say nothing. */
+void next_hops_confirm(struct next_hops *hops, __u16 number);
 /* Why it is not resolved, for the log and `limpet show`: "no route". */
 const char *next_hops_why(const struct next_hops *hops, __u16 number);
 

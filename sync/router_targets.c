@@ -128,6 +128,11 @@ static void log_change(struct router_part *router, struct forward *forward,
 			 (unsigned long long)target->affinities);
 		break;
 	case TARGET_UNATTENDED:
+		if (!forward->named) {
+			log_info("target %s: known from before this start; waiting for its session",
+				 target->name);
+			break;
+		}
 		log_warning("target %s: unattended: packets go on, changes there are not seen; "
 			    "start limpetd there",
 			    target->name);
@@ -372,9 +377,12 @@ void router_look_for_unattended(struct router_part *router)
 		const struct mirror_target *target =
 			router_mirror_target(router->mirror, (uint16_t)i);
 
-		if (!target || !target->name[0] || target->state != TARGET_UNATTENDED ||
-		    !next_hops_get(router->hops, (uint16_t)i)->failed)
+		if (!target || !target->name[0] || target->state != TARGET_UNATTENDED)
 			continue;
+		if (!next_hops_get(router->hops, (uint16_t)i)->failed) {
+			next_hops_confirm(router->hops, (uint16_t)i);
+			continue;
+		}
 		log_warning("target %s: has no agent, and does not answer on its link",
 			    target->name);
 		router_mirror_session_lost(router->mirror, (uint16_t)i, 0, agent_now_ms());

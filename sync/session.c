@@ -445,33 +445,36 @@ static bool node_lives(short what, int number)
 	return (what & BEV_EVENT_EOF) || number == 0 || number == ECONNRESET || number == EPIPE;
 }
 
-static bool is_tls_error(unsigned long error)
+/* libevent puts SSL_get_error()'s small numbers among the errors: these belong to no library. */
+static unsigned long tls_error(struct bufferevent *stream)
 {
-	return error && !ERR_SYSTEM_ERROR(error) &&
-	       ERR_GET_REASON(error) != SSL_R_UNEXPECTED_EOF_WHILE_READING;
+	unsigned long error;
+
+	while ((error = bufferevent_get_openssl_error(stream)))
+		if (ERR_GET_LIB(error) && !ERR_SYSTEM_ERROR(error) &&
+		    ERR_GET_REASON(error) != SSL_R_UNEXPECTED_EOF_WHILE_READING)
+			return error;
+	return 0;
 }
 
 static void on_failure(struct session *session, short what)
 {
-	unsigned long error = bufferevent_get_openssl_error(session->stream);
 	int number = EVUTIL_SOCKET_ERROR();
-	const SSL *ssl = bufferevent_openssl_get_ssl(session->stream);
-	long verified = SSL_get_verify_result(ssl);
+	unsigned long error = tls_error(session->stream);
+	long verified = SSL_get_verify_result(bufferevent_openssl_get_ssl(session->stream));
 	const char *why = "the connection was closed";
 	char text[200];
 
 	if (verified != X509_V_OK)
 		why = X509_verify_cert_error_string(verified);
-	else if (is_tls_error(error))
+	else if (error)
 		why = ERR_reason_error_string(error);
-	else if (ERR_SYSTEM_ERROR(error))
-		why = strerror(ERR_GET_REASON(error));
-	else if (!error && (what & BEV_EVENT_ERROR) && number)
+	else if ((what & BEV_EVENT_ERROR) && number)
 		why = strerror(number);
 	snprintf(text, sizeof(text), "%s%s", verified != X509_V_OK ? "its certificate: " : "",
 		 why ? why : "TLS error");
 	/* Before HELLO a TLS error is a refusal, by either side; else nobody was there. */
-	if (session->state <= SESSION_HELLO && (verified != X509_V_OK || is_tls_error(error)))
+	if (session->state <= SESSION_HELLO && (verified != X509_V_OK || error))
 		log_warning("session: no session with %s: %s; check both nodes' certificates",
 			    session->label, text);
 	lost(session,

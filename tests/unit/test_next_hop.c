@@ -245,6 +245,24 @@ static void test_no_answer(void **state)
 	next_hops_unwatch(hops, 5);
 }
 
+/* A neighbour that was there goes: asked, it fails soon, although the kernel's entry was fresh. */
+static void test_confirm(void **state)
+{
+	const struct next_hop *hop = watch(7, "10.9.0.2");
+
+	(void)state;
+	wait_for(&hop->resolved, true);
+	next_hops_confirm(hops, 7);
+	run("nsenter -t %d -n ip link set v1 arp off", (int)there);
+	run("nsenter -t %d -n ip address del 10.9.0.2/24 dev v1", (int)there);
+	next_hops_confirm(hops, 7);
+	wait_for(&hop->failed, true);
+	run("nsenter -t %d -n ip address add 10.9.0.2/24 dev v1", (int)there);
+	run("nsenter -t %d -n ip link set v1 arp on", (int)there);
+	wait_for(&hop->resolved, true);
+	next_hops_unwatch(hops, 7);
+}
+
 static void test_link_down(void **state)
 {
 	const struct next_hop *hop = watch(6, "10.9.0.2");
@@ -265,7 +283,7 @@ int main(void)
 		cmocka_unit_test(test_neighbour), cmocka_unit_test(test_new_mac),
 		cmocka_unit_test(test_gateway),	  cmocka_unit_test(test_vlan),
 		cmocka_unit_test(test_local),	  cmocka_unit_test(test_no_answer),
-		cmocka_unit_test(test_link_down),
+		cmocka_unit_test(test_confirm),	  cmocka_unit_test(test_link_down),
 	};
 	int result;
 
