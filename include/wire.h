@@ -16,8 +16,9 @@
 
 #define WIRE_PORT	 7562
 #define WIRE_VERSION	 1
-#define WIRE_MAGIC	 0x4c494d50u /* "LIMP", first in HELLO */
-#define WIRE_HEADER	 4	     /* u16 length of the payload, u8 type, u8 zero */
+#define WIRE_MAGIC	 0x4c494d50u  /* "LIMP", first in HELLO */
+#define WIRE_HEADER	 4	      /* u16 length of the payload, u8 type, u8 zero */
+#define WIRE_CLOCK_LEAP	 (1ULL << 48) /* a logical clock further ahead than this is an error */
 #define WIRE_MAX_PAYLOAD (65536 - WIRE_HEADER)
 
 /* Message numbers are never used again for something else. T: from a target, R: from a router, B:

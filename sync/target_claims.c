@@ -123,28 +123,29 @@ static void end_affinity(struct target_mirror *mirror, struct affinity_entry *af
 	target_mirror_affinity(mirror, &key); /* without waiting for the event */
 }
 
-void claims_answer(struct target_mirror *mirror, unsigned int router, uint8_t type,
-		   const struct message_answer *answer)
+int claims_answer(struct target_mirror *mirror, unsigned int router, uint8_t type,
+		  const struct message_answer *answer)
 {
 	struct affinity_entry *affinity;
 
-	if (type != MESSAGE_REFUSE)
-		hear_clock(mirror, answer->term.clock);
+	if (type != MESSAGE_REFUSE && hear_clock(mirror, answer->term.clock) < 0)
+		return -EPROTO;
 	affinity = find_answered(mirror, router, answer);
 	if (!affinity)
-		return; /* to an affinity that has ended meanwhile */
+		return 0; /* to an affinity that has ended meanwhile */
 	if (type == MESSAGE_LOST) {
 		if (term_above(&answer->term, &affinity->term))
 			end_affinity(mirror, affinity, END_LOST);
-		return;
+		return 0;
 	}
 	if (!affinity->claim)
-		return; /* published meanwhile */
+		return 0; /* published meanwhile */
 	if (type == MESSAGE_REFUSE) {
 		end_affinity(mirror, affinity, end_of(answer->reason));
-		return;
+		return 0;
 	}
 	affinity->claim->granted |= reader_bit(router);
 	affinity->claim->term[router] = answer->term;
 	conclude(mirror, affinity->claim, routers_to_grant(mirror));
+	return 0;
 }

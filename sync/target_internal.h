@@ -43,7 +43,9 @@ struct peer {
 	bool drained;		   /* the ring has been read since SYNC or BARRIER */
 	bool barrier;		   /* asked and not answered */
 	uint32_t barrier_epoch;
-	bool target_unsent, ready_unsent[MAX_SERVICES];
+	bool target_unsent;
+	uint16_t number_of[MAX_SERVICES]; /* by index in the list: ours; NO_NUMBER: not served */
+	bool ready_unsent[MAX_SERVICES];  /* by index in the list */
 	unsigned int ready_unsent_count;
 	uint64_t digest_due_ms;
 	uint64_t counts_until_ms; /* it was active when its session ended: see conclude */
@@ -97,11 +99,12 @@ void claim_close(struct target_mirror *mirror, struct affinity_entry *affinity);
 void claims_forget_router(struct target_mirror *mirror, unsigned int router);
 /* Publish what every active router has granted: to be called whenever that may have changed. */
 void claims_conclude(struct target_mirror *mirror);
-void claims_answer(struct target_mirror *mirror, unsigned int router, uint8_t type,
-		   const struct message_answer *answer);
+int claims_answer(struct target_mirror *mirror, unsigned int router, uint8_t type,
+		  const struct message_answer *answer);
 
 /* target_mirror.c */
-void hear_clock(struct target_mirror *mirror, uint64_t clock);
+/* -EPROTO: too far ahead to be true. */
+int hear_clock(struct target_mirror *mirror, uint64_t clock);
 void hear_time(struct target_mirror *mirror, uint64_t now_ms);
 void wake_readers(struct target_mirror *mirror);
 

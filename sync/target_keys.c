@@ -213,7 +213,8 @@ static void affinity_new(struct target_mirror *mirror, struct affinity_entry *af
 
 	if (!mirror->ops.published(mirror->context, key, id, &term))
 		term = (struct term){0, 0};
-	hear_clock(mirror, term.clock);
+	if (term.clock > mirror->clock)
+		mirror->clock = term.clock; /* our own word */
 	uncount_affinity(mirror, &affinity->entry);
 	claim_close(mirror, affinity);
 	mirror->affinities.present += !affinity->entry.present;

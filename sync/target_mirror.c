@@ -55,10 +55,14 @@ void target_mirror_free(struct target_mirror *mirror)
 	free(mirror);
 }
 
-void hear_clock(struct target_mirror *mirror, uint64_t clock)
+int hear_clock(struct target_mirror *mirror, uint64_t clock)
 {
-	if (clock > mirror->clock)
-		mirror->clock = clock;
+	if (clock <= mirror->clock)
+		return 0;
+	if (clock - mirror->clock > WIRE_CLOCK_LEAP)
+		return -EPROTO;
+	mirror->clock = clock;
+	return 0;
 }
 
 void hear_time(struct target_mirror *mirror, uint64_t now_ms)
@@ -124,31 +128,43 @@ static bool scope_listed(const struct service_list *list, const char scope[NAME_
 	return false;
 }
 
+static uint16_t find_number(const struct target_mirror *mirror, const struct service_key *key)
+{
+	for (uint16_t i = 0; i < MAX_SERVICES; i++)
+		if (mirror->services[i].name[0] &&
+		    memcmp(&mirror->services[i].key, key, sizeof(*key)) == 0)
+			return i;
+	return NO_NUMBER;
+}
+
 /* Compute anew what peer's list makes visible: has anything changed? */
 static bool look(const struct target_mirror *mirror, struct peer *peer)
 {
-	bool changed = false;
+	bool services[MAX_SERVICES] = {false}, changed = false;
 
+	for (unsigned int i = 0; i < peer->list->count; i++) {
+		peer->number_of[i] = find_number(mirror, &peer->list->service[i].key);
+		if (peer->number_of[i] != NO_NUMBER)
+			services[peer->number_of[i]] = true;
+	}
 	for (unsigned int i = 0; i < MAX_SERVICES; i++) {
-		bool service =
-			mirror->services[i].name[0] && listed(peer->list, &mirror->services[i].key);
-		bool scope = mirror->scopes[i].name[0] &&
-			     scope_listed(peer->list, mirror->scopes[i].name);
+		const char *name = mirror->scopes[i].name;
+		bool scope = name[0] && scope_listed(peer->list, name);
 
-		changed |= service != peer->service_visible[i] || scope != peer->scope_visible[i];
-		peer->service_visible[i] = service;
+		changed |= services[i] != peer->service_visible[i];
+		changed |= scope != peer->scope_visible[i];
+		peer->service_visible[i] = services[i];
 		peer->scope_visible[i] = scope;
 	}
 	return changed;
 }
 
+/* Of every service of the list: of one that is not served here, that nobody is ready. */
 static void announce_ready(struct peer *peer)
 {
-	peer->ready_unsent_count = 0;
-	for (unsigned int i = 0; i < MAX_SERVICES; i++) {
-		peer->ready_unsent[i] = peer->service_visible[i];
-		peer->ready_unsent_count += peer->service_visible[i];
-	}
+	peer->ready_unsent_count = peer->list->count;
+	for (unsigned int i = 0; i < peer->list->count; i++)
+		peer->ready_unsent[i] = true;
 }
 
 /* `renamed`: numbers that stand for something else now. */
@@ -206,7 +222,8 @@ int target_mirror_session(struct target_mirror *mirror, unsigned int router,
 	if (router >= MAX_ROUTERS)
 		return -EINVAL;
 	target_mirror_session_lost(mirror, router, now_ms);
-	hear_clock(mirror, hello->clock);
+	if (hear_clock(mirror, hello->clock) < 0)
+		return -EPROTO;
 	peer = &mirror->peers[router];
 	*peer = (struct peer){
 		.counts_until_ms = peer->counts_until_ms, /* until it says ROLE */
@@ -282,6 +299,8 @@ static int complete_list(struct target_mirror *mirror, unsigned int router, uint
 	peer->list = peer->coming;
 	peer->coming = NULL;
 	peer->view.services = peer->list->count;
+	peer->ready_unsent_count = 0; /* indices of the former list; all are announced anew */
+	memset(peer->ready_unsent, 0, sizeof(peer->ready_unsent));
 	mirror->ops.services_changed(mirror->context, router);
 	return 0;
 }
@@ -330,11 +349,9 @@ int target_mirror_receive(struct target_mirror *mirror, unsigned int router,
 	case MESSAGE_GRANT:
 	case MESSAGE_REFUSE:
 	case MESSAGE_LOST:
-		claims_answer(mirror, router, message->type, &message->answer);
-		return 0;
+		return claims_answer(mirror, router, message->type, &message->answer);
 	case MESSAGE_HEARTBEAT:
-		hear_clock(mirror, message->heartbeat.clock);
-		return 0;
+		return hear_clock(mirror, message->heartbeat.clock);
 	case MESSAGE_GOODBYE:
 		return 0;
 	default:
@@ -360,6 +377,22 @@ void target_mirror_condition(struct target_mirror *mirror, const struct message_
 	}
 }
 
+/* A list that is not looked at yet is announced whole then. */
+static bool mark_ready(struct peer *peer, uint16_t service)
+{
+	bool marked = false;
+
+	if (!peer->list || peer->covered != peer->list->number)
+		return false;
+	for (unsigned int i = 0; i < peer->list->count; i++) {
+		if (peer->number_of[i] != service || peer->ready_unsent[i])
+			continue;
+		peer->ready_unsent[i] = marked = true;
+		peer->ready_unsent_count++;
+	}
+	return marked;
+}
+
 void target_mirror_ready(struct target_mirror *mirror, uint16_t service, uint32_t instances,
 			 uint32_t connections)
 {
@@ -373,13 +406,8 @@ void target_mirror_ready(struct target_mirror *mirror, uint16_t service, uint32_
 	ready->instances = instances;
 	ready->connections = connections;
 	for (unsigned int i = 0; i < MAX_ROUTERS; i++) {
-		struct peer *peer = &mirror->peers[i];
-
-		if (!peer->view.connected || !peer->service_visible[service])
-			continue;
-		peer->ready_unsent_count += !peer->ready_unsent[service];
-		peer->ready_unsent[service] = true;
-		wake(mirror, i);
+		if (mirror->peers[i].view.connected && mark_ready(&mirror->peers[i], service))
+			wake(mirror, i);
 	}
 }
 

@@ -49,7 +49,8 @@ void target_mirror_configure(struct target_mirror *mirror,
 			     const struct target_service services[MAX_SERVICES],
 			     const struct scope scopes[MAX_SERVICES]);
 
-/* Sessions: `router` is the index in the configuration's list, below MAX_ROUTERS. */
+/* Sessions: `router` is the index in the configuration's list, below MAX_ROUTERS. 0, -EINVAL, or
+ * -EPROTO (its clock cannot be: GOODBYE_MALFORMED). */
 int target_mirror_session(struct target_mirror *mirror, unsigned int router,
 			  const struct message_hello *hello, const uint64_t digest_key[2],
 			  uint64_t now_ms);

@@ -22,8 +22,9 @@ static bool next_ready(struct target_mirror *mirror, struct peer *peer, struct m
 	peer->ready_unsent[i] = false;
 	peer->ready_unsent_count--;
 	message->type = MESSAGE_READY;
-	message->ready = mirror->ready[i];
-	message->ready.service = mirror->services[i].key;
+	if (peer->number_of[i] != NO_NUMBER)
+		message->ready = mirror->ready[peer->number_of[i]];
+	message->ready.service = peer->list->service[i].key;
 	return true;
 }
 

@@ -133,7 +133,7 @@ static void the_pair_orders_terms(void **state)
 		{30, 31, {31, 1001}},
 		{31, 30, {31, 1000}},
 		{30, 30, {30, 1001}},
-		{1, UINT64_MAX, {UINT64_MAX, 1001}},
+		{1, WIRE_CLOCK_LEAP, {WIRE_CLOCK_LEAP, 1001}},
 	};
 
 	(void)state;
@@ -351,6 +351,29 @@ static void the_clock_is_the_highest_heard(void **state)
 	assert_int_equal(target_mirror_clock(world.mirror), 13);
 }
 
+/* One wrong message must not use the clock up. */
+static void a_clock_far_ahead_is_an_error(void **state)
+{
+	static const struct message rows[] = {
+		{MESSAGE_HEARTBEAT, .heartbeat = {.clock = WIRE_CLOCK_LEAP + 1}},
+		{MESSAGE_HEARTBEAT, .heartbeat = {.clock = UINT64_MAX}},
+		{MESSAGE_GRANT, .answer = {.scope = "shop", .term = {UINT64_MAX, 1}}},
+		{MESSAGE_LOST, .answer = {.scope = "shop", .term = {UINT64_MAX, 1}}},
+	};
+	struct message_hello hello = {.version = WIRE_VERSION, .clock = UINT64_MAX};
+	const uint64_t key[2] = {1, 2};
+
+	(void)state;
+	connect_router(0, ROLE_ACTIVE);
+	for (size_t i = 0; i < COUNT(rows); i++)
+		assert_int_equal(receive(0, &rows[i]), -EPROTO);
+	assert_int_equal(target_mirror_session(world.mirror, 1, &hello, key, 0), -EPROTO);
+	assert_false(target_mirror_router(world.mirror, 1)->connected);
+	assert_int_equal(target_mirror_clock(world.mirror), 0);
+	say(0, &(struct message){MESSAGE_HEARTBEAT, .heartbeat = {.clock = WIRE_CLOCK_LEAP}});
+	assert_int_equal(target_mirror_clock(world.mirror), WIRE_CLOCK_LEAP);
+}
+
 static void what_a_router_says_is_shown(void **state)
 {
 	struct message_hello hello = {.version = WIRE_VERSION,
@@ -394,6 +417,7 @@ int main(void)
 		ROW(takeover_asked_for_later_keeps_the_grants),
 		ROW(a_restarted_agent_knows_what_was_published),
 		ROW(the_clock_is_the_highest_heard),
+		ROW(a_clock_far_ahead_is_an_error),
 		ROW(what_a_router_says_is_shown),
 	};
 

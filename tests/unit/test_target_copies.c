@@ -76,15 +76,16 @@ static void a_service_that_is_no_longer_served(void **state)
 	(void)state;
 	open_connection(0, 1, 1);
 	open_connection(2, 1, 1);
+	target_mirror_ready(world.mirror, SERVICE0 + 2, 4, 1);
 	connect_router(0, ROLE_ACTIVE);
-	connect_router(1, ROLE_STANDBY);
 	drain(0);
-	drain(1);
+	assert_int_equal(world.router[0].ready[2].instances, 4);
 	world.services[SERVICE0 + 2].name[0] = 0;
 	forget_counts(0);
 	target_mirror_configure(world.mirror, world.services, world.scopes);
 	drain(0);
 	assert_int_equal(world.router[0].count[MESSAGE_BEGIN], 1);
+	assert_int_equal(world.router[0].ready[2].instances, 0);
 	assert_false(world.router[0].connection[2][1][1]);
 	assert_true(world.router[0].connection[0][1][1]);
 	assert_digest(0);
