@@ -162,12 +162,18 @@ int agent_start(struct agent *agent, struct config *config)
 
 void agent_stop(struct agent *agent)
 {
-	if (agent->control)
-		control_stop(agent->control);
+	struct control_part *control = agent->control;
+
+	/* Parts that stop speak to the others no more. */
+	agent->control = NULL;
+	if (control)
+		control_stop(control);
 	if (agent->target)
 		target_stop(agent->target);
+	agent->target = NULL;
 	if (agent->router)
 		router_stop(agent->router);
+	agent->router = NULL;
 	if (agent->base) {
 		sessions_flush(agent);
 		event_base_free(agent->base);
