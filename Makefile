@@ -42,7 +42,7 @@ UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/u
 BPF_TESTS  := $(patsubst tests/bpf/%.c,$(BUILD)/tests/bpf/%,$(wildcard tests/bpf/test_*.c))
 # What tests/bpf/test_*.c share.
 BPF_TEST_PARTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/bpf/test_%,$(wildcard tests/bpf/*.c)))
-HELPERS    := $(patsubst tests/net/%.c,$(BUILD)/tests/net/%,$(wildcard tests/net/*.c))
+LAB_BPF    := $(patsubst tests/net/%.bpf.c,$(BUILD)/tests/net/%.bpf.o,$(wildcard tests/net/*.bpf.c))
 EXAMPLES   := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
 
 SONAME := liblimpet.so.1
@@ -107,14 +107,15 @@ $(BUILD)/tests/bpf/%: tests/bpf/%.c $(BPF_TEST_PARTS) $(BUILD)/common.a $(BUILD)
 		$(BPF_TEST_PARTS) $(BUILD)/common.a $(BUILD)/lib/liblimpet.a \
 		$(shell pkg-config --libs $(PACKAGES_LOADER) cmocka)
 
-$(BUILD)/tests/net/%: tests/net/%.c $(BUILD)/lib/liblimpet.a
+# What the lab's switch needs (scripts/lab.d/nodes.sh).
+$(BUILD)/tests/net/%.bpf.o: tests/net/%.bpf.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -D_GNU_SOURCE -Iinclude -o $@ $< $(BUILD)/lib/liblimpet.a -pthread
+	$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 
 unit-tests: $(UNIT_TESTS)
 bpf-tests: $(BPF_TESTS)
-net-helpers: $(HELPERS)
-tests: unit-tests bpf-tests net-helpers
+lab: all $(LAB_BPF) ## what scripts/lab and the tests in network namespaces run
+tests: unit-tests bpf-tests lab
 
 check-unit: unit-tests ## pure rules and wire; any user
 	@set -e; for t in $(UNIT_TESTS); do echo "== $$t"; $$t; done
@@ -140,7 +141,7 @@ clean: ## remove what was built
 help: ## this
 	@awk -F':.*## ' '/^[a-z_.-]+:.*## /{sub(/:.*/,"",$$1); printf "  %-24s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
 
-.PHONY: all lib examples bpf unit-tests bpf-tests net-helpers tests check-unit check-bpf check lint format clean help
+.PHONY: all lib examples bpf unit-tests bpf-tests lab tests check-unit check-bpf check lint format clean help
 .SECONDARY:
 .DELETE_ON_ERROR:
 

@@ -228,7 +228,7 @@ lab_prove_gone()
 build_if_needed()
 {
 	"$LAB_ROOT/scripts/install-packages" lab || return 1
-	make -q -C "$LAB_ROOT" BUILD="$LAB_BUILD" all >/dev/null 2>&1 && return 0
+	make -q -C "$LAB_ROOT" BUILD="$LAB_BUILD" lab >/dev/null 2>&1 && return 0
 	say "building in $LAB_BUILD"
-	make -s -j"$(nproc)" -C "$LAB_ROOT" BUILD="$LAB_BUILD" all
+	make -s -j"$(nproc)" -C "$LAB_ROOT" BUILD="$LAB_BUILD" lab
 }

@@ -174,8 +174,7 @@ node_connect()
 link add $node type veth peer name eth0 netns $pid
 link set $node master br0 up
 END
-	# XDP_TX and redirects into a veth need NAPI at the other end.
-	on net ethtool -K "$node" gro on >/dev/null
+	[ "$node" = client ] || on net ip link set "$node" xdp object "$LAB_BUILD/tests/net/pass.bpf.o"
 	on "$node" ip -batch - <<END
 link set lo up
 link set eth0 address 02:07:00:00:00:$(printf %02x "$number")
