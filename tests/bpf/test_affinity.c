@@ -117,7 +117,7 @@ static void test_malformed(void **state)
 {
 	struct {
 		struct limpet_affinity_options options;
-		uint32_t tail[14];
+		uint32_t tail[12];
 	} large = {.options = LIMPET_AFFINITY_OPTIONS_INIT};
 	struct limpet_affinity_options options = LIMPET_AFFINITY_OPTIONS_INIT;
 	struct limpet_affinity_status status;
@@ -132,8 +132,8 @@ static void test_malformed(void **state)
 	assert_int_equal(errno, EINVAL);
 	assert_int_equal(setsockopt(pair.server, SOL_LIMPET, LIMPET_AFFINITY, NULL, 0), -1);
 	assert_int_equal(errno, EINVAL);
-	options.size = 20;
-	assert_int_equal(limpet_affinity_request(pair.server, &options), -EINVAL);
+	large.options.size = 17;
+	assert_int_equal(limpet_affinity_request(pair.server, &large.options), -EINVAL);
 	options.size = 8;
 	assert_int_equal(limpet_affinity_request(pair.server, &options), -EINVAL);
 	assert_int_equal(stage_ask(pair.server, 2, DEFAULT, 0), -EINVAL);
