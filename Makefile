@@ -112,6 +112,14 @@ $(BUILD)/tests/net/%.bpf.o: tests/net/%.bpf.c
 	@mkdir -p $(@D)
 	$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 
+# libFuzzer; common/ is built again with its instrumentation.
+$(BUILD)/tests/fuzz/%: tests/fuzz/%.c common/codec.c
+	@mkdir -p $(@D)
+	$(CLANG) $(ALL_CFLAGS) $(CPPFLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+		-o $@ $(filter %.c,$^)
+
+fuzz: $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/*.c)) ## fuzz targets, with clang
+
 unit-tests: $(UNIT_TESTS)
 bpf-tests: $(BPF_TESTS)
 lab: all $(LAB_BPF) ## what scripts/lab and the tests in network namespaces run
@@ -141,7 +149,7 @@ clean: ## remove what was built
 help: ## this
 	@awk -F':.*## ' '/^[a-z_.-]+:.*## /{sub(/:.*/,"",$$1); printf "  %-24s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
 
-.PHONY: all lib examples bpf unit-tests bpf-tests lab tests check-unit check-bpf check lint format clean help
+.PHONY: all lib examples bpf fuzz unit-tests bpf-tests lab tests check-unit check-bpf check lint format clean help
 .SECONDARY:
 .DELETE_ON_ERROR:
 
