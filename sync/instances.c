@@ -162,6 +162,28 @@ void instances_release(struct instance_table *table, unsigned int slot)
 		memset(&table->instance[slot], 0, sizeof(table->instance[slot]));
 }
 
+static bool has_ordinal(const struct instance_table *table, __u32 pid, __u64 start, __u32 ordinal)
+{
+	for (unsigned int i = 0; i < MAX_INSTANCES; i++)
+		if (is_owner(&table->instance[i], pid, start) &&
+		    table->instance[i].ordinal == ordinal)
+			return true;
+	return false;
+}
+
+void instances_reown(struct instance_table *table, unsigned int slot, __u32 pid, __u64 start)
+{
+	struct instance_entry *entry = &table->instance[slot];
+	__u32 ordinal = entry->ordinal;
+
+	if (has_ordinal(table, pid, start, ordinal))
+		for (ordinal = 0; has_ordinal(table, pid, start, ordinal);)
+			ordinal++;
+	entry->ordinal = ordinal;
+	entry->kernel.pid = pid;
+	entry->start = start;
+}
+
 void instances_restore(struct instance_table *table, unsigned int slot,
 		       const struct instance *instance, __u64 start)
 {

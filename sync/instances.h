@@ -57,6 +57,10 @@ int instances_remove(struct instance_table *table, unsigned int slot);
 /* Nothing refers to an instance that has ended: its slot may be used again. */
 void instances_release(struct instance_table *table, unsigned int slot);
 
+/* The process is gone and its listeners live on in another (a master that has become a daemon, or
+ * has executed its successor): that one's instance from now on, still the k-th where it can be. */
+void instances_reown(struct instance_table *table, unsigned int slot, __u32 pid, __u64 start);
+
 /* After a restart: what is pinned. Instances first, then listeners, then settle: whoever has no
  * listener has ended. */
 void instances_restore(struct instance_table *table, unsigned int slot,

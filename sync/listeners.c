@@ -90,6 +90,7 @@ static void adopted(struct listeners *listeners, const struct candidate *candida
 	log_info("instance %llu: %s (pid %u) listens on %s", (unsigned long long)entry->kernel.id,
 		 process_command(entry->kernel.pid, command), entry->kernel.pid,
 		 endpoint_format(&candidate->socket.local, candidate->socket.local_port, text));
+	listeners->look_again = true;
 	if (entry->kernel.listeners == 1) {
 		target_state_save(listeners->target, listeners->table);
 		report(listeners, "instance", slot);
@@ -164,6 +165,7 @@ static void visit(void *context, const struct diag_socket *socket)
 
 	if (slot >= 0) {
 		listeners->table->listener[slot].v6only = socket->v6only;
+		listeners->inode[slot] = socket->inode;
 		forget_heard(listeners, socket->cookie);
 		return;
 	}
@@ -221,6 +223,54 @@ static void find_owners(struct pass *pass)
 	free(owners);
 }
 
+struct orphans {
+	struct socket_owner owner[MAX_INSTANCES];
+	uint32_t instance[MAX_INSTANCES];
+	unsigned int count;
+};
+
+static void find_orphans(const struct listeners *listeners, struct orphans *orphans)
+{
+	const struct instance_table *table = listeners->table;
+	bool seen[MAX_INSTANCES] = {false};
+
+	for (unsigned int i = 0; i < MAX_LISTENERS; i++) {
+		uint32_t slot = table->listener[i].instance;
+		const struct instance_entry *entry = &table->instance[slot];
+
+		if (!table->listener[i].cookie || !listeners->inode[i] || seen[slot])
+			continue;
+		seen[slot] = true;
+		if (entry->start && process_start(entry->kernel.pid) == entry->start)
+			continue;
+		orphans->owner[orphans->count].inode = listeners->inode[i];
+		orphans->instance[orphans->count++] = slot;
+	}
+}
+
+/* Instances whose process is gone while their listeners live on have a new owner: nginx's first
+ * process makes the sockets, forks its master and exits. Before anything is adopted, so that the
+ * master's further listeners are counted on from these. */
+static void reown(struct listeners *listeners)
+{
+	struct orphans *orphans = calloc(1, sizeof(*orphans));
+
+	if (!orphans)
+		return;
+	find_orphans(listeners, orphans);
+	if (orphans->count)
+		processes_find_sockets(orphans->owner, orphans->count);
+	for (unsigned int i = 0; i < orphans->count; i++) {
+		const struct socket_owner *owner = &orphans->owner[i];
+
+		if (!owner->pid)
+			continue;
+		instances_reown(listeners->table, orphans->instance[i], owner->pid, owner->start);
+		listener_write_instance(listeners, orphans->instance[i]);
+	}
+	free(orphans);
+}
+
 /* A process's listeners in the order of their descriptors, which is that in which they were made:
  * so the k-th of each group are one worker's. */
 static int compare_candidates(const void *a, const void *b)
@@ -256,6 +306,7 @@ static void adopt_all(struct pass *pass)
 	struct listeners *listeners = pass->listeners;
 	char why[sizeof(((struct unadoptable *)0)->remedy)];
 
+	reown(listeners);
 	if (!pass->count)
 		return;
 	find_owners(pass);
@@ -293,9 +344,13 @@ static void schedule(struct listeners *listeners)
 			least = heard->attempts;
 		i++;
 	}
-	if (!listeners->heard_count)
+	if (listeners->heard_count)
+		wait.tv_usec = FIRST_MS * 1000 << (least - 1);
+	else if (listeners->look_again)
+		wait.tv_sec = 1; /* a process that becomes a daemon has done so by then */
+	else
 		return;
-	wait.tv_usec = FIRST_MS * 1000 << (least - 1);
+	listeners->look_again = false;
 	event_add(listeners->again, &wait);
 }
 

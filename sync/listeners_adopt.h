@@ -18,7 +18,9 @@ struct listeners {
 	struct target_part *target;
 	struct instance_table *table;
 	struct event *again; /* a pass over the listeners is due */
-	int mtu;	     /* smallest of the target's interfaces */
+	bool look_again;     /* something was adopted: is its process still there in a second? */
+	uint32_t inode[MAX_LISTENERS]; /* of the socket in each slot, as listed last */
+	int mtu;		       /* smallest of the target's interfaces */
 
 	/* Listeners that were heard of and are not adopted yet. */
 	struct heard {

@@ -229,6 +229,35 @@ static void restart(void **state)
 	free(after);
 }
 
+/* The first process makes the first worker's sockets, then its master goes on. */
+static void becomes_a_daemon(void **state)
+{
+	struct instance_table *table = *state;
+	struct group_key v4 = group(AF_INET, NULL, 80), v6 = group(AF_INET6, NULL, 80);
+	uint32_t first = add(table, 1, &v4, PID, START), second;
+
+	instances_reown(table, first, PID + 1, START + 1);
+	assert_int_equal(table->instance[first].kernel.pid, PID + 1);
+	assert_int_equal(add(table, 2, &v6, PID + 1, START + 1), first);
+	second = add(table, 3, &v4, PID + 1, START + 1);
+	assert_int_not_equal(second, first);
+	assert_int_equal(add(table, 4, &v6, PID + 1, START + 1), second);
+}
+
+static void two_masters_become_one(void **state)
+{
+	struct instance_table *table = *state;
+	struct group_key v4 = group(AF_INET, NULL, 80), v6 = group(AF_INET6, NULL, 80);
+	uint32_t first = add(table, 1, &v4, PID, START);
+	uint32_t second = add(table, 2, &v4, PID + 1, START);
+
+	instances_reown(table, first, PID + 1, START);
+	assert_int_equal(table->instance[second].ordinal, 0);
+	assert_int_equal(table->instance[first].ordinal, 1);
+	assert_int_equal(add(table, 3, &v6, PID + 1, START), second);
+	assert_int_equal(add(table, 4, &v6, PID + 1, START), first);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -241,6 +270,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(full_is_not_broken, setup, teardown),
 		cmocka_unit_test_setup_teardown(drained, setup, teardown),
 		cmocka_unit_test_setup_teardown(restart, setup, teardown),
+		cmocka_unit_test_setup_teardown(becomes_a_daemon, setup, teardown),
+		cmocka_unit_test_setup_teardown(two_masters_become_one, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
