@@ -100,39 +100,55 @@ static int check_filesystem(const struct config *config)
 	return 0;
 }
 
+/* Is what was locked still at PIN_PATH? An unload may have removed it meanwhile. */
+static bool is_current(const struct config *config, int fd)
+{
+	struct stat locked, present;
+
+	return !fstat(fd, &locked) && !stat(config->pin_path, &present) &&
+	       locked.st_ino == present.st_ino && locked.st_dev == present.st_dev;
+}
+
 int bpffs_lock_present(const struct config *config)
 {
-	int fd = open(config->pin_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (;;) {
+		int fd = open(config->pin_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		int error = fd < 0 ? -errno : 0;
 
-	if (fd < 0) {
-		int error = -errno;
-
-		if (error != -ENOENT)
-			log_error("pin_path %s: %s", config->pin_path, strerror(-error));
-		return error;
-	}
-	if (flock(fd, LOCK_EX)) {
-		int error = -errno;
-
-		log_error("pin_path %s: cannot be locked: %s", config->pin_path, strerror(-error));
+		if (error == -ENOENT)
+			return error;
+		if (!error && flock(fd, LOCK_EX))
+			error = -errno;
+		if (error) {
+			log_error("pin_path %s: cannot be locked: %s", config->pin_path,
+				  strerror(-error));
+			if (fd >= 0)
+				close(fd);
+			return error;
+		}
+		if (is_current(config, fd))
+			return fd;
 		close(fd);
-		return error;
 	}
-	return fd;
 }
 
 int bpffs_lock(const struct config *config)
 {
-	int error = check_filesystem(config);
+	int fd = check_filesystem(config);
 
-	if (error)
-		return error;
-	if (mkdir(config->pin_path, 0700) && errno != EEXIST) {
-		error = -errno;
-		log_error("pin_path %s: cannot be made: %s", config->pin_path, strerror(-error));
-		return error;
-	}
-	return bpffs_lock_present(config);
+	if (fd)
+		return fd;
+	do {
+		if (mkdir(config->pin_path, 0700) && errno != EEXIST) {
+			int error = -errno;
+
+			log_error("pin_path %s: cannot be made: %s", config->pin_path,
+				  strerror(-error));
+			return error;
+		}
+		fd = bpffs_lock_present(config);
+	} while (fd == -ENOENT); /* removed again meanwhile */
+	return fd;
 }
 
 bool bpffs_exists(const struct config *config, const char *directory)
