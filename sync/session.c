@@ -313,7 +313,8 @@ static int open_socket(const struct address *address, __be16 port, const struct 
 
 	if (fd < 0)
 		return -errno;
-	if (source && !address_is_zero(source)) {
+	if (source && !address_is_zero(source) &&
+	    address_is_ipv4(source) == address_is_ipv4(address)) {
 		socklen_t size = address_to_socket(source, 0, &from);
 
 		setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));

@@ -47,8 +47,9 @@ struct tls_context *tls_context_new(const struct config *config);
 void tls_context_free(struct tls_context *tls);
 
 /* A connection that was accepted (router) or is to be opened (target). `hello` is what we say; role
- * WIRE_ROUTER or WIRE_TARGET tells which end we are. The context is the caller's. NULL with a line
- * in the log. */
+ * WIRE_ROUTER or WIRE_TARGET tells which end we are. The context is the caller's. `source` is ours,
+ * if it is of the address's family (else the certificate must show it). NULL with a line in the
+ * log. */
 struct session *session_accept(struct agent *agent, int fd, const struct message_hello *hello,
 			       const struct session_ops *ops, void *context);
 struct session *session_connect(struct agent *agent, const struct address *address, __be16 port,
