@@ -77,6 +77,13 @@ struct sock_common {
 struct sock {
 	struct sock_common __sk_common;
 	__u16 sk_protocol;
+	__u32 sk_ack_backlog;
+	__u32 sk_max_ack_backlog;
+};
+
+/* A map of type BPF_MAP_TYPE_REUSEPORT_SOCKARRAY. */
+struct reuseport_array {
+	struct sock *ptrs[1];
 };
 
 struct tcp_options_received {
@@ -103,12 +110,12 @@ struct task_struct {
 #define SUBPROGRAM static __attribute__((__noinline__, __unused__))
 
 /*
- * The kernel's own socket behind the one of a socket program's context. The verifier allows no
- * arithmetic on that pointer, so it is read, as a number, from the stack that holds it.
+ * What a pointer points to that the verifier gives, but allows no arithmetic on (a socket of a
+ * program's context, a map): its address as a number, read from the stack that holds it.
  */
-static __always_inline void *kernel_socket(struct bpf_sock *sk)
+static __always_inline void *kernel_address(const void *pointer)
 {
-	struct bpf_sock *volatile held = sk;
+	const void *volatile held = pointer;
 	void *address = 0;
 
 	bpf_probe_read_kernel(&address, sizeof(address), (void *)&held);

@@ -41,7 +41,7 @@ struct caller {
 
 static __always_inline __u64 socket_cookie(struct bpf_sock *sk)
 {
-	struct sock *kernel = kernel_socket(sk);
+	struct sock *kernel = kernel_address(sk);
 	__u64 cookie = 0;
 
 	bpf_core_read(&cookie, sizeof(cookie), &kernel->__sk_common.skc_cookie.counter);

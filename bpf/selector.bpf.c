@@ -4,7 +4,9 @@
  * closes, which one takes over what it has not accepted.
  *
  * The service is the one that the packet is for, whatever the listener is bound to. The client's
- * affinity decides; without one, of the ready instances the one with the fewest connections. The
+ * affinity decides; without one, of the ready instances the one with the fewest connections, those
+ * that it has not accepted yet included. One that accepts no more gets nothing as soon as its
+ * listener's queue is half full, and recovers with it. The
  * kernel answers a refusal (SK_DROP) with a RST, it has no silent one here. So as long as the
  * routers do not know yet that no instance is ready any more, one that drains takes the connection.
  */
@@ -22,8 +24,9 @@
 
 struct fewest {
 	struct group *group;
-	__u32 state; /* of the instances that count: enum instance_state */
-	__u32 start; /* where to begin, by the packet's hash: equal loads are shared */
+	__u32 state;  /* of the instances that count: enum instance_state */
+	bool stalled; /* those whose queue is half full count too */
+	__u32 start;  /* where to begin, by the packet's hash: equal loads are shared */
 	__u32 connections;
 	__u32 listener;
 	__u32 instance;
@@ -137,6 +140,27 @@ static __always_inline bool select_affinity(struct sk_reuseport_md *ctx, struct 
 	return true;
 }
 
+/*
+ * Is the listener's queue of connections that wait to be accepted more than half full? A full one
+ * drops handshakes. No helper tells, so the socket is read where the array holds it. What is read
+ * here may be a socket that is just being freed: then the selection of it will fail.
+ */
+static __always_inline bool is_stalled(__u32 listener)
+{
+	struct reuseport_array *array = kernel_address(&listeners);
+	__u32 waiting = 0, room = 0;
+	struct sock *sk = 0;
+
+	if (listener >= MAX_LISTENERS)
+		return false;
+	bpf_core_read(&sk, sizeof(sk), &array->ptrs[0] + listener);
+	if (!sk)
+		return false;
+	bpf_core_read(&waiting, sizeof(waiting), &sk->sk_ack_backlog);
+	bpf_core_read(&room, sizeof(room), &sk->sk_max_ack_backlog);
+	return waiting > room / 2;
+}
+
 static long compare_member(__u32 index, struct fewest *fewest)
 {
 	struct group *group = fewest->group;
@@ -163,6 +187,8 @@ static long compare_member(__u32 index, struct fewest *fewest)
 		return 0;
 	if (fewest->listener != NO_LISTENER && load->connections >= fewest->connections)
 		return 0;
+	if (!fewest->stalled && is_stalled(listener))
+		return 0;
 	fewest->listener = listener;
 	fewest->instance = slot;
 	fewest->connections = load->connections;
@@ -170,9 +196,9 @@ static long compare_member(__u32 index, struct fewest *fewest)
 }
 
 static __always_inline bool select_fewest(struct sk_reuseport_md *ctx, struct group *group,
-					  __u32 state, __u32 *slot)
+					  __u32 state, bool stalled, __u32 *slot)
 {
-	struct fewest fewest = {.group = group, .state = state};
+	struct fewest fewest = {.group = group, .state = state, .stalled = stalled};
 	__u32 members = group->members;
 
 	if (!members || members > MAX_MEMBERS)
@@ -213,9 +239,10 @@ static __always_inline __u32 select_listener(struct sk_reuseport_md *ctx, struct
 		if (select_affinity(ctx, group, &key, slot))
 			return COUNT_SELECT_AFFINITY;
 	}
-	if (select_fewest(ctx, group, INSTANCE_READY, slot))
+	if (select_fewest(ctx, group, INSTANCE_READY, false, slot) ||
+	    select_fewest(ctx, group, INSTANCE_READY, true, slot))
 		return COUNT_SELECT_LEAST;
-	if (select_fewest(ctx, group, INSTANCE_DRAINING, slot))
+	if (select_fewest(ctx, group, INSTANCE_DRAINING, true, slot))
 		return COUNT_SELECT_DRAINING;
 	return COUNT_SELECT_NONE;
 }

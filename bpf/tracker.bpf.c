@@ -217,7 +217,7 @@ int lower_mss(struct bpf_sock_ops *ctx)
 	mss = ctx->family == AF_INET ? mss_ipv4 : mss_ipv6;
 	if (!mss || !listens_for_service(sk, ctx->family))
 		return 1;
-	tcp = kernel_socket(sk);
+	tcp = kernel_address(sk);
 	bpf_core_read(&present, sizeof(present), &tcp->rx_opt.user_mss);
 	if (present && present <= mss)
 		return 1;

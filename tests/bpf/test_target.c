@@ -77,6 +77,39 @@ static void test_draining_gets_no_new_client(void **state)
 	assert_int_equal(stage_instance_load(1).connections, 0);
 }
 
+static void test_stalled_gets_nothing_and_recovers(void **state)
+{
+	int stalled = stage_bind(SERVICE4, 80), clients[60];
+	unsigned int queued;
+
+	(void)state;
+	assert_int_equal(listen(stalled, 8), 0);
+	stage_adopt(stalled, 0, SERVICE4, 80);
+	stage_listen(1, SERVICE4, 80); /* does not accept either, but has room */
+	for (unsigned int i = 0; i < 60; i++)
+		clients[i] = stage_connect(other_client(i), SERVICE4, 80);
+	assert_true(stage_wait_connections(60));
+	queued = stage_instance_load(0).connections;
+	assert_in_range(queued, 3, 6);
+	assert_int_equal(stage_instance_load(1).connections, 60 - queued);
+	for (unsigned int i = 0; i < 60; i++)
+		stage_accept(clients[i]);
+	for (unsigned int i = 0; i < 5; i++)
+		assert_int_equal(stage_pair(other_client(100 + i), SERVICE4, 80).instance, 0);
+}
+
+static void test_all_stalled_are_served(void **state)
+{
+	int small = stage_bind(SERVICE4, 80);
+
+	(void)state;
+	assert_int_equal(listen(small, 8), 0);
+	stage_adopt(small, 0, SERVICE4, 80);
+	for (unsigned int i = 0; i < 8; i++)
+		assert_true(stage_connect(other_client(i), SERVICE4, 80) >= 0);
+	assert_true(stage_wait_connections(8));
+}
+
 static void test_thousand_of_thousand(void **state)
 {
 	struct pair first, pair;
@@ -547,6 +580,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(fewest_connections),
 		TEST(draining_gets_no_new_client),
+		TEST(stalled_gets_nothing_and_recovers),
+		TEST(all_stalled_are_served),
 		TEST(thousand_of_thousand),
 		TEST(none_ready),
 		TEST(foreign_port_is_left_alone),
