@@ -174,7 +174,7 @@ node_connect()
 link add $node type veth peer name eth0 netns $pid
 link set $node master br0 up
 END
-	[ "$node" = client ] || on net ip link set "$node" xdp object "$LAB_BUILD/tests/net/pass.bpf.o"
+	[ "$node" = client ] || on net ip link set "$node" xdp object "$LAB_BUILD/tests/net/pass.bpf.o" section xdp || return 1
 	on "$node" ip -batch - <<END
 link set lo up
 link set eth0 address 02:07:00:00:00:$(printf %02x "$number")
