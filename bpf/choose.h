@@ -189,7 +189,7 @@ static __noinline int choose_unknown(const struct question *question)
 		count(COUNT_GUESS_UNSYNCED);
 		goto note;
 	}
-	if (!sighting_ripe(&question->key, question->now_ns)) {
+	if (!sighting_ripe(&question->key, standing.since_ns, question->now_ns)) {
 		count(COUNT_HELD_SIGHTING);
 		return CHOICE_DROP;
 	}
@@ -217,15 +217,31 @@ struct knowledge {
 	bool has_flow, has_report;
 };
 
+/* Noted in another term of office: since then, the flow may have gone through another router. */
+static __always_inline bool is_bygone(const struct flow *flow)
+{
+	__u32 zero = 0;
+	const struct router_role *own = bpf_map_lookup_elem(&role, &zero);
+
+	return !own || flow->since_ns < own->since_ns;
+}
+
+/* Noted, and its target, in sync, has had NOTED_NS to report it. */
+static __always_inline bool is_overdue(const struct flow *flow, __u64 now_ns)
+{
+	return flow->state == FLOW_STATE_NOTED && now_ns >= flow->since_ns + NOTED_NS &&
+	       target_flags(flow->target) & TARGET_IN_SYNC;
+}
+
 /*
  * Look up what is known, and let go of what is no longer to be believed: a flow that the report has
- * made permanent, and one whose target, in sync, has had NOTED_NS to report it and has not.
+ * made permanent, one whose report is overdue, and one of another term of office.
  */
 static __always_inline void get_knowledge(const struct connection_key *key, __u64 now_ns,
 					  struct knowledge *known)
 {
 	const struct router_connection *reported = bpf_map_lookup_elem(&connections, key);
-	bool permanent, old;
+	bool permanent, bygone;
 
 	known->has_report = reported;
 	if (reported)
@@ -235,11 +251,10 @@ static __always_inline void get_knowledge(const struct connection_key *key, __u6
 		return;
 	permanent = known->has_report && known->reported.state == CONNECTION_OPEN &&
 		    known->reported.target == known->flow.target;
-	old = known->flow.state == FLOW_STATE_NOTED && now_ns >= known->flow.since_ns + NOTED_NS &&
-	      target_flags(known->flow.target) & TARGET_IN_SYNC;
-	if (!permanent && !old)
+	bygone = is_bygone(&known->flow);
+	if (!permanent && !bygone && !is_overdue(&known->flow, now_ns))
 		return;
-	if (!permanent && !known->has_report)
+	if (!bygone && !known->has_report)
 		count(COUNT_FLOW_EXPIRED);
 	flow_forget(key);
 	known->has_flow = false;

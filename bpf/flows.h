@@ -6,9 +6,9 @@
  * Both tables may forget at any time, and may not be wrong. Why they are not: an entry is made only
  * of a packet of that very 4-tuple, by XDP alone; a half-open one matches only what follows its
  * SYN's sequence number closely, so a forged SYN draws no packet of another connection to itself; a
- * noted one ends when its target's report has arrived, or should have (choose.h). What choose.h
- * needs of the table are the four calls below, which hand out copies: how the table is kept is
- * known here only.
+ * noted one ends when its target's report has arrived, or should have, and when this router's role
+ * changes (choose.h). What choose.h needs of the table are the calls below, which hand out copies:
+ * how the table is kept is known here only.
  */
 #ifndef LIMPET_FLOWS_H
 #define LIMPET_FLOWS_H
@@ -17,11 +17,10 @@
 
 #include "router_maps.h"
 
-/* CLOCK_MONOTONIC to the tick, which is enough for all that is waited for here, at half the cost.
- */
+/* Precise, not the cheaper clock of the last tick: compared with times of user space (role). */
 static __always_inline __u64 flow_now_ns(void)
 {
-	return bpf_ktime_get_coarse_ns();
+	return bpf_ktime_get_ns();
 }
 
 /* A copy of what is known of this flow; false: nothing. */
@@ -61,13 +60,15 @@ static __always_inline bool flow_follows(const struct flow *flow, __u32 sequence
 /*
  * A packet of an unknown flow: has it been waited for long enough? The first one is noted and is
  * too early, as all within SIGHTING_NS. Once it has been waited for, the sighting is forgotten:
- * what is not noted in flows (RST, FIN) is waited for again.
+ * what is not noted in flows (RST, FIN) is waited for again. A sighting before `since_ns` counts
+ * for nothing.
  */
-static __always_inline bool sighting_ripe(const struct connection_key *key, __u64 now_ns)
+static __always_inline bool sighting_ripe(const struct connection_key *key, __u64 since_ns,
+					  __u64 now_ns)
 {
 	const struct sighting *seen = bpf_map_lookup_elem(&sightings, key);
 
-	if (!seen || now_ns >= seen->first_ns + SIGHTING_LAST_NS) {
+	if (!seen || seen->first_ns < since_ns || now_ns >= seen->first_ns + SIGHTING_LAST_NS) {
 		struct sighting first = {.first_ns = now_ns};
 
 		bpf_map_update_elem(&sightings, key, &first, BPF_ANY);

@@ -15,7 +15,6 @@
 #define SYN(...)  SEGMENT(TCP_SYN, ##__VA_ARGS__)
 #define ACK(...)  SEGMENT(TCP_ACK, ##__VA_ARGS__)
 #define SECOND_NS 1000000000ULL
-#define TICK_NS	  20000000ULL /* XDP reads its clock to the tick */
 
 static bool is_noted(uint16_t port, uint16_t target)
 {
@@ -156,6 +155,32 @@ static void test_guess_affinity(void **state)
 	       SERVICE, COUNT_GUESS_DISTRIBUTED, COUNT_FORWARDED_PACKETS);
 }
 
+/* What was noted in another term of office is void: the flow may have gone elsewhere since. */
+static void test_bygone(void **state)
+{
+	struct frame syn = SYN(), ack = SEGMENT(TCP_ACK, .sequence = 1001);
+
+	(void)state;
+	EXPECT("SYN", syn, XDP_TX, TO_T1(syn), DISTRIBUTED);
+	EXPECT("ACK", ack, XDP_TX, TO_T1(ack), SERVICE, COUNT_FLOW_HALF_OPEN,
+	       COUNT_FORWARDED_PACKETS);
+	EXPECT_DROP("another flow, unknown", ACK(.from_port = 40001), SERVICE, COUNT_HELD_SIGHTING);
+	assert_true(age_sighting(CLIENT, 40001, SHOP, SIGHTING_NS));
+	put_role(ROLE_ACTIVE, 2, world_now_ns());
+	put_sync(2, 0, 1);
+	put_ring(SHOP, T3);
+	EXPECT_DROP("noted before the takeover", ack, SERVICE, COUNT_HELD_UNKNOWN);
+	assert_false(has_flow(40000));
+	EXPECT("a SYN starts anew", syn, XDP_TX, TO_T3(syn), DISTRIBUTED);
+	EXPECT("and is noted for now", ack, XDP_TX, TO_T3(ack), SERVICE, COUNT_FLOW_HALF_OPEN,
+	       COUNT_FORWARDED_PACKETS);
+	put_sync(2, 1, 1);
+	EXPECT_DROP("seen before the takeover", ACK(.from_port = 40001), SERVICE,
+		    COUNT_HELD_SIGHTING);
+	put_role(ROLE_STANDBY, 2, world_now_ns());
+	EXPECT_DROP("deactivated", ack, SERVICE, COUNT_HELD_UNKNOWN);
+}
+
 /* ------------------------------------------------------------------------------------------------
  * SYNs */
 
@@ -278,7 +303,7 @@ static void test_syn_held(void **state)
 	EXPECT("all are, the connections are not", SYN(.from = "198.51.100.8"), XDP_TX,
 	       TO_T1(SYN(.from = "198.51.100.8")), DISTRIBUTED);
 	put_sync(2, 0, 0);
-	put_role(ROLE_ACTIVE, 2, now - SYN_HOLD_NS - TICK_NS);
+	put_role(ROLE_ACTIVE, 2, now - SYN_HOLD_NS);
 	EXPECT("200 ms are over", SYN(.from = "198.51.100.9"), XDP_TX,
 	       TO_T1(SYN(.from = "198.51.100.9")), DISTRIBUTED);
 }
@@ -398,6 +423,7 @@ int main(void)
 		cmocka_unit_test_setup(test_sighting, world_reset),
 		cmocka_unit_test_setup(test_guess_not_noted, world_reset),
 		cmocka_unit_test_setup(test_guess_affinity, world_reset),
+		cmocka_unit_test_setup(test_bygone, world_reset),
 		cmocka_unit_test_setup(test_affinity, world_reset),
 		cmocka_unit_test_setup(test_affinity_scope, world_reset),
 		cmocka_unit_test_setup(test_affinity_prefix, world_reset),
