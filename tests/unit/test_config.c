@@ -53,40 +53,39 @@ static void check_address(const struct address *address, const char *expected)
 	"  routers: [ \"10.7.0.2:7562\", \"[2001:db8::3]:7563\" ]\n"                               \
 	"  service_addresses: [ 203.0.113.0/24, \"2001:db8:113::/64\" ]\n"
 
-static void everything(void **state)
+static const char full[] =
+	"node: r1\n"
+	"router:\n"
+	"  interfaces: [eth0, eth1]\n"
+	"  address: 10.7.0.2\n"
+	"  address6: 2001:db8::2\n"
+	"  listen: 10.7.0.22:7000\n"
+	"  standby_sync: on-failure\n"
+	"  hold_time: 5s\n"
+	"  dead_time: 2m\n"
+	"  services:\n"
+	"    - name: shop\n"
+	"      address: 203.0.113.10\n"
+	"      port: 80\n"
+	"      protocol: tcp\n"
+	"      distribution: leastconn\n"
+	"      scope: web\n"
+	"      affinity: timed\n"
+	"      affinity_idle: 500ms\n"
+	"      affinity_max_life: 1h\n"
+	"      takeover: allow\n"
+	"      client_prefix: 24\n"
+	"    - { name: shop6, address: '2001:db8:113::10', port: 443, scope: web, "
+	"affinity: none, client_prefix: 64, distribution: hotstandby }\n" TARGET "  weight: 7\n"
+	"  affinity_quota: 9\n"
+	"  cgroup: group\n" TLS "tables: { connections: 5000, affinities: 600 }\n"
+	"pin_path: /pins\n"
+	"runtime_directory: run\n"
+	"state_directory: ../lib\n";
+
+static void router_keys(void **state)
 {
-	struct config *config =
-		load("node: r1\n"
-		     "router:\n"
-		     "  interfaces: [eth0, eth1]\n"
-		     "  address: 10.7.0.2\n"
-		     "  address6: 2001:db8::2\n"
-		     "  listen: 10.7.0.22:7000\n"
-		     "  standby_sync: on-failure\n"
-		     "  hold_time: 5s\n"
-		     "  dead_time: 2m\n"
-		     "  services:\n"
-		     "    - name: shop\n"
-		     "      address: 203.0.113.10\n"
-		     "      port: 80\n"
-		     "      protocol: tcp\n"
-		     "      distribution: leastconn\n"
-		     "      scope: web\n"
-		     "      affinity: timed\n"
-		     "      affinity_idle: 500ms\n"
-		     "      affinity_max_life: 1h\n"
-		     "      takeover: allow\n"
-		     "      client_prefix: 24\n"
-		     "    - { name: shop6, address: '2001:db8:113::10', port: 443, scope: web, "
-		     "affinity: none, client_prefix: 64, distribution: hotstandby }\n" TARGET
-		     "  weight: 7\n"
-		     "  affinity_quota: 9\n"
-		     "  cgroup: group\n" TLS "tables: { connections: 5000, affinities: 600 }\n"
-		     "pin_path: /pins\n"
-		     "runtime_directory: run\n"
-		     "state_directory: ../lib\n");
-	const struct config_service *shop = &config->router.services[0];
-	char path[256];
+	struct config *config = load(full);
 
 	(void)state;
 	assert_string_equal(config->node, "r1");
@@ -100,7 +99,15 @@ static void everything(void **state)
 	assert_true(config->router.sync_on_failure);
 	assert_int_equal(config->router.hold_ms, 5000);
 	assert_int_equal(config->router.dead_ms, 120000);
+	config_free(config);
+}
 
+static void service_keys(void **state)
+{
+	struct config *config = load(full);
+	const struct config_service *shop = &config->router.services[0];
+
+	(void)state;
 	assert_int_equal(config->router.service_count, 2);
 	assert_string_equal(shop->name, "shop");
 	assert_string_equal(shop->scope, "web");
@@ -118,7 +125,15 @@ static void everything(void **state)
 	assert_int_equal(shop[1].distribution, DISTRIBUTE_HOTSTANDBY);
 	assert_int_equal(shop[1].client_prefix, 64);
 	assert_int_equal(shop[1].line, 22);
+	config_free(config);
+}
 
+static void other_keys(void **state)
+{
+	struct config *config = load(full);
+	char path[256];
+
+	(void)state;
 	check_address(&config->target.address, "10.7.0.11");
 	assert_int_equal(config->target.weight, 7);
 	assert_int_equal(config->target.affinity_quota, 9);
@@ -385,8 +400,10 @@ static int leave(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(everything), cmocka_unit_test(defaults), cmocka_unit_test(errors),
-		cmocka_unit_test(unreadable), cmocka_unit_test(mangled),
+		cmocka_unit_test(router_keys), cmocka_unit_test(service_keys),
+		cmocka_unit_test(other_keys),  cmocka_unit_test(defaults),
+		cmocka_unit_test(errors),      cmocka_unit_test(unreadable),
+		cmocka_unit_test(mangled),
 	};
 
 	return cmocka_run_group_tests(tests, enter, leave);
