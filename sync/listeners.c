@@ -19,7 +19,8 @@ struct pass {
 	struct listeners *listeners;
 	struct candidate *candidates;
 	unsigned int count, room;
-	bool everything;	    /* not only what was heard of */
+	bool everything; /* not only what was heard of */
+	bool owners;	 /* see whether the processes of the instances are still theirs */
 	struct unadoptables before; /* these have been warned of */
 };
 
@@ -223,54 +224,6 @@ static void find_owners(struct pass *pass)
 	free(owners);
 }
 
-struct orphans {
-	struct socket_owner owner[MAX_INSTANCES];
-	uint32_t instance[MAX_INSTANCES];
-	unsigned int count;
-};
-
-static void find_orphans(const struct listeners *listeners, struct orphans *orphans)
-{
-	const struct instance_table *table = listeners->table;
-	bool seen[MAX_INSTANCES] = {false};
-
-	for (unsigned int i = 0; i < MAX_LISTENERS; i++) {
-		uint32_t slot = table->listener[i].instance;
-		const struct instance_entry *entry = &table->instance[slot];
-
-		if (!table->listener[i].cookie || !listeners->inode[i] || seen[slot])
-			continue;
-		seen[slot] = true;
-		if (entry->start && process_start(entry->kernel.pid) == entry->start)
-			continue;
-		orphans->owner[orphans->count].inode = listeners->inode[i];
-		orphans->instance[orphans->count++] = slot;
-	}
-}
-
-/* Instances whose process is gone while their listeners live on have a new owner: nginx's first
- * process makes the sockets, forks its master and exits. Before anything is adopted, so that the
- * master's further listeners are counted on from these. */
-static void reown(struct listeners *listeners)
-{
-	struct orphans *orphans = calloc(1, sizeof(*orphans));
-
-	if (!orphans)
-		return;
-	find_orphans(listeners, orphans);
-	if (orphans->count)
-		processes_find_sockets(orphans->owner, orphans->count);
-	for (unsigned int i = 0; i < orphans->count; i++) {
-		const struct socket_owner *owner = &orphans->owner[i];
-
-		if (!owner->pid)
-			continue;
-		instances_reown(listeners->table, orphans->instance[i], owner->pid, owner->start);
-		listener_write_instance(listeners, orphans->instance[i]);
-	}
-	free(orphans);
-}
-
 /* A process's listeners in the order of their descriptors, which is that in which they were made:
  * so the k-th of each group are one worker's. */
 static int compare_candidates(const void *a, const void *b)
@@ -306,10 +259,12 @@ static void adopt_all(struct pass *pass)
 	struct listeners *listeners = pass->listeners;
 	char why[sizeof(((struct unadoptable *)0)->remedy)];
 
-	reown(listeners);
+	if (pass->count)
+		find_owners(pass);
+	if (pass->count || pass->owners)
+		listeners_reown(listeners);
 	if (!pass->count)
 		return;
-	find_owners(pass);
 	qsort(pass->candidates, pass->count, sizeof(*pass->candidates), compare_candidates);
 	for (unsigned int i = 0; i < pass->count; i++) {
 		const struct candidate *candidate = &pass->candidates[i];
@@ -350,19 +305,21 @@ static void schedule(struct listeners *listeners)
 		wait.tv_sec = 1; /* a process that becomes a daemon has done so by then */
 	else
 		return;
-	listeners->look_again = false;
 	event_add(listeners->again, &wait);
 }
 
 static void pass_over(struct listeners *listeners, bool everything, bool anew)
 {
-	struct pass pass = {.listeners = listeners, .everything = everything};
+	struct pass pass = {.listeners = listeners,
+			    .everything = everything,
+			    .owners = everything || listeners->look_again};
 	int err;
 
 	if (anew) {
 		pass.before = listeners->unadoptable;
 		listeners->unadoptable = (struct unadoptables){0};
 	}
+	listeners->look_again = false;
 	err = diag_list(1 << TCP_LISTEN, visit, &pass);
 	if (err)
 		log_warning("listening sockets cannot be listed: %s; new instances are adopted at "

@@ -41,6 +41,9 @@ struct listeners {
 int listener_adopt(struct listeners *listeners, const struct candidate *candidate, char *why,
 		   size_t size);
 
+/* listeners_reown.c: instances whose process does not hold their listeners any more. */
+void listeners_reown(struct listeners *listeners);
+
 /* listeners_restore.c: what an earlier agent has adopted, from the pinned maps. */
 int listeners_restore(struct listeners *listeners);
 

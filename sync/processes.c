@@ -41,6 +41,8 @@ uint64_t process_start(uint32_t pid)
 	/* The second field is the name in parentheses and may contain anything; proc(5): the start
 	 * time is the 22nd. */
 	field = strrchr(text, ')');
+	if (!field || (field[1] && strchr("ZXx", field[2])))
+		return 0; /* has exited, and waits for its parent */
 	for (number = 2; field && number < 22; number++)
 		field = strchr(field + 1, ' ');
 	return field ? strtoull(field, NULL, 10) : 0;

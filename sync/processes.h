@@ -9,7 +9,7 @@
 #define COMMAND_SIZE 16 /* the kernel's name of a process, with the NUL */
 
 /* When the process was started, in clock ticks since boot: with the pid it names a process for
- * ever. 0: there is none. */
+ * ever. 0: there is none, or it has exited. */
 uint64_t process_start(uint32_t pid);
 /* Its name ("nginx"), or "?" when it is gone; returns text. */
 const char *process_command(uint32_t pid, char text[COMMAND_SIZE]);
