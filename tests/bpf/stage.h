@@ -28,6 +28,7 @@ enum { SHOP, SHOP6, PLAIN, TIMED, STAGE_SERVICES };
 #define STAGE_MSS6	  900
 
 #define STAGE_IDLE_MS 60000
+#define STAGE_SLOTS   64 /* instances that a test may use */
 
 /* cmocka's: once a group; before and after each test. The latter checks that nothing is left. */
 int stage_load(void **state);
@@ -45,9 +46,14 @@ enum stage_map {
 	STAGE_SERVICE_MAP,
 	STAGE_INSTANCE_MAP,
 	STAGE_LOAD_MAP,
+	STAGE_GROUP_MAP,
+	STAGE_LISTENER_MAP,
+	STAGE_NOTE_MAP,
 	STAGE_MAPS
 };
 int stage_map(enum stage_map map); /* its descriptor */
+int stage_selector(void);	   /* of the program */
+int stage_agent(void);
 unsigned int stage_entries(enum stage_map map);
 
 struct target_service stage_service(uint32_t number);
@@ -73,9 +79,11 @@ struct pair {
 };
 struct pair stage_pair(const char *client, const char *service, unsigned int port);
 int stage_connect(const char *client, const char *service, unsigned int port); /* client's end */
-struct pair stage_accept(int client); /* what has been accepted, by whichever listener */
-void stage_close(int fd);	      /* of ours: also at the end of a test */
-void stage_reset(int fd);	      /* closes with a RST */
+bool stage_accept_now(struct pair *pair); /* the server's end, if there is one */
+struct pair stage_accept(int client);	  /* what has been accepted, by whichever listener */
+void stage_close(int fd);		  /* of ours: also at the end of a test */
+void stage_close_all(void);
+void stage_reset(int fd); /* closes with a RST */
 void stage_close_pair(struct pair *pair);
 
 /* setsockopt and getsockopt, 0 or -errno. */

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * test_target.c - selector and tracker with real sockets: who gets a connection; and that entries
- * and counts are exact, in whatever way connections end. (stage_end checks after each test that no
- * entry and no count is left.)
+ * test_selector.c - who gets a connection, with real sockets: affinity, fewest connections, accept
+ * queues, IPv6, closing listeners. (stage_end checks after each test that nothing is left.)
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -226,146 +225,6 @@ static void test_prefix(void **state)
 	stage_put_service(SHOP, &service);
 }
 
-/* --- ends ----------------------------------------------------------------------------------------
- */
-
-static void end_client_first(struct pair *pair)
-{
-	stage_close(pair->client);
-	stage_close(pair->server);
-}
-
-static void end_server_first(struct pair *pair)
-{
-	stage_close(pair->server);
-	stage_close(pair->client);
-}
-
-static void end_server_half(struct pair *pair)
-{
-	assert_int_equal(shutdown(pair->server, SHUT_WR), 0);
-	assert_int_equal(send(pair->client, "more", 4, 0), 4);
-	stage_close(pair->client);
-	stage_close(pair->server);
-}
-
-static void end_client_reset(struct pair *pair)
-{
-	stage_reset(pair->client);
-	stage_close(pair->server);
-}
-
-static void end_server_reset(struct pair *pair)
-{
-	stage_reset(pair->server);
-	stage_close(pair->client);
-}
-
-static void end_unread(struct pair *pair)
-{
-	assert_int_equal(send(pair->client, "unread", 6, 0), 6);
-	stage_close(pair->server);
-	stage_close(pair->client);
-}
-
-static void end_disconnect(struct pair *pair)
-{
-	struct sockaddr none = {.sa_family = AF_UNSPEC};
-
-	assert_int_equal(connect(pair->server, &none, sizeof(none)), 0);
-	stage_close(pair->server);
-	stage_close(pair->client);
-}
-
-static void test_every_way_of_closing(void **state)
-{
-	static const struct {
-		const char *name;
-		void (*end)(struct pair *pair);
-		enum connection_end how;
-	} rows[] = {
-		{"client first", end_client_first, CONNECTION_END_CLOSED},
-		{"server first", end_server_first, CONNECTION_END_CLOSED},
-		{"server half, client sends", end_server_half, CONNECTION_END_CLOSED},
-		{"RST of the client", end_client_reset, CONNECTION_END_RESET},
-		{"RST of the server", end_server_reset, CONNECTION_END_RESET},
-		{"closed with unread data", end_unread, CONNECTION_END_RESET},
-		{"disconnected", end_disconnect, CONNECTION_END_RESET},
-	};
-	struct event event;
-	struct pair pair;
-
-	(void)state;
-	listen_all(SERVICE4, 80);
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		pair = stage_pair(CLIENT, SERVICE4, 80);
-		assert_int_equal(stage_entries(STAGE_CONNECTION_MAP), 1);
-		assert_int_equal(stage_client_connections(CLIENT, pair.instance), 1);
-		assert_int_equal(stage_instance_load(pair.instance).connections, 1);
-		assert_int_equal(stage_events(EVENT_CONNECTION, NULL), 1);
-		rows[i].end(&pair);
-		if (!stage_wait_connections(0))
-			fail_msg("%s: the entry stays", rows[i].name);
-		assert_int_equal(stage_client_connections(CLIENT, pair.instance), 0);
-		assert_int_equal(stage_instance_load(pair.instance).connections, 0);
-		assert_int_equal(stage_events(EVENT_CONNECTION, &event), 1);
-		if (event.how != rows[i].how)
-			fail_msg("%s: how is %u", rows[i].name, event.how);
-	}
-}
-
-static void test_killed_with_connections(void **state)
-{
-	int listener = stage_listen(0, SERVICE4, 80), status, clients[20];
-	pid_t child;
-
-	(void)state;
-	for (unsigned int i = 0; i < 20; i++)
-		clients[i] = stage_connect(other_client(i), SERVICE4, 80);
-	assert_true(stage_wait_connections(20));
-	child = fork();
-	if (child == 0) {
-		for (unsigned int i = 0; i < 10; i++)
-			accept(listener, NULL, NULL);
-		raise(SIGKILL);
-	}
-	assert_true(child > 0);
-	/* The listener, and ten connections not accepted, are the child's alone now. */
-	stage_close(listener);
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_true(WIFSIGNALED(status));
-	for (unsigned int i = 0; i < 20; i++)
-		stage_close(clients[i]);
-	assert_true(stage_wait_connections(0));
-	assert_int_equal(stage_instance_load(0).connections, 0);
-}
-
-static void test_table_full(void **state)
-{
-	uint64_t full = stage_counter(COUNT_TRACK_FULL);
-	struct connection_key key = {.service = PLAIN};
-	struct target_connection filler = {.cookie = 1, .instance = NO_INSTANCE};
-	int map = stage_map(STAGE_CONNECTION_MAP);
-	struct pair pair;
-
-	(void)state;
-	listen_all(SERVICE4, 80);
-	for (unsigned int i = 0; i < STAGE_CONNECTIONS; i++) {
-		memcpy(&key.client, &i, sizeof(i));
-		assert_int_equal(bpf_map_update_elem(map, &key, &filler, BPF_NOEXIST), 0);
-	}
-	pair = stage_pair(CLIENT, SERVICE4, 80); /* served all the same */
-	assert_int_equal(stage_counter(COUNT_TRACK_FULL) - full, 1);
-	assert_int_equal(stage_client_connections(CLIENT, pair.instance), 0);
-	assert_int_equal(stage_instance_load(pair.instance).connections, 0);
-	assert_int_equal(stage_ask(pair.server, 0, 0, 0), -EPERM);
-	stage_close_pair(&pair);
-	for (unsigned int i = 0; i < STAGE_CONNECTIONS; i++) {
-		memcpy(&key.client, &i, sizeof(i));
-		assert_int_equal(bpf_map_delete_elem(map, &key), 0);
-	}
-}
-
 /* --- migration -----------------------------------------------------------------------------------
  */
 
@@ -466,113 +325,6 @@ static void test_closed_listener_is_passed_over(void **state)
 		assert_int_equal(stage_pair(CLIENT, SERVICE4, 80).instance, 1);
 }
 
-/* --- listeners -----------------------------------------------------------------------------------
- */
-
-static void test_listener_events(void **state)
-{
-	struct event event;
-	uint64_t cookie;
-	socklen_t length = sizeof(cookie);
-	int listener = stage_listen_plain(SERVICE4, 80);
-
-	(void)state;
-	assert_int_equal(getsockopt(listener, SOL_SOCKET, SO_COOKIE, &cookie, &length), 0);
-	assert_int_equal(stage_events(EVENT_LISTEN, &event), 1);
-	assert_int_equal(event.pid, getpid());
-	assert_int_equal(event.cookie, cookie);
-	assert_int_equal(event.key.connection.client_port, htons(80));
-	stage_close(listener);
-	assert_int_equal(stage_events(EVENT_LISTEN_END, &event), 1);
-	assert_int_equal(event.cookie, cookie);
-}
-
-static void test_not_adopted(void **state)
-{
-	struct agent_call call = {.op = AGENT_REPAIR_OPEN, .instance = 0};
-	int listener = stage_listen_plain(SERVICE4, 80), client, server;
-	struct target_connection entry;
-
-	(void)state;
-	client = stage_connect(CLIENT, SERVICE4, 80);
-	assert_true(stage_wait_connections(1));
-	assert_int_equal(poll(&(struct pollfd){.fd = listener, .events = POLLIN}, 1, 1000), 1);
-	server = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-	assert_true(server >= 0);
-	assert_int_equal(stage_ask(server, 0, 0, 0), -EPERM);
-	/* The agent adopts the listener later, and its connections with it. */
-	stage_adopt(listener, 0, SERVICE4, 80);
-	assert_int_equal(
-		bpf_map_get_next_key(stage_map(STAGE_CONNECTION_MAP), NULL, &call.connection), 0);
-	assert_int_equal(
-		bpf_map_lookup_elem(stage_map(STAGE_CONNECTION_MAP), &call.connection, &entry), 0);
-	assert_int_equal(entry.instance, NO_INSTANCE);
-	call.id = entry.cookie;
-	assert_int_equal(stage_call(&call), 0);
-	assert_int_equal(stage_instance_load(0).connections, 1);
-	assert_int_equal(stage_ask(server, 0, 0, 0), 0);
-	assert_int_equal(stage_call(&call), -EEXIST);
-	close(server);
-	stage_close(client);
-}
-
-static int largest_segment(int client)
-{
-	socklen_t length = sizeof(int);
-	int mss = 0;
-
-	assert_int_equal(getsockopt(client, IPPROTO_TCP, TCP_MAXSEG, &mss, &length), 0);
-	return mss;
-}
-
-static void test_mss_is_lowered(void **state)
-{
-	int low = 500, listener;
-
-	(void)state;
-	stage_listen(0, SERVICE4, 80);
-	assert_in_range(largest_segment(stage_connect(CLIENT, SERVICE4, 80)), 500, STAGE_MSS4);
-	stage_listen(1, NULL, 443);
-	assert_in_range(largest_segment(stage_connect(CLIENT, SERVICE4, 443)), 500, STAGE_MSS6);
-	stage_listen(2, SERVICE4, 8080); /* no service */
-	assert_true(largest_segment(stage_connect(CLIENT, SERVICE4, 8080)) > STAGE_MSS4);
-	/* What the application has set lower stays. */
-	listener = stage_bind(SERVICE4, 81);
-	assert_int_equal(setsockopt(listener, IPPROTO_TCP, TCP_MAXSEG, &low, sizeof(low)), 0);
-	assert_int_equal(listen(listener, 16), 0);
-	assert_in_range(largest_segment(stage_connect(CLIENT, SERVICE4, 81)), 1, 500);
-}
-
-static void test_repair(void **state)
-{
-	struct agent_call call = {.op = AGENT_REPAIR_OPEN, .instance = 0, .id = 4711};
-
-	(void)state;
-	stage_listen(0, SERVICE4, 80);
-	call.connection.client = stage_key(CLIENT).client;
-	call.connection.client_port = htons(4000);
-	call.connection.service = SHOP;
-	assert_int_equal(stage_call(&call), 0);
-	assert_int_equal(stage_call(&call), -EEXIST);
-	assert_int_equal(stage_client_connections(CLIENT, 0), 1);
-	/* Another socket with the same ends: the earlier one's close was missed. */
-	call.id = 4712;
-	assert_int_equal(stage_call(&call), 0);
-	assert_int_equal(stage_client_connections(CLIENT, 0), 1);
-	assert_int_equal(stage_entries(STAGE_SOCKET_MAP), 1);
-	call.op = AGENT_REPAIR_CLOSE;
-	call.id = 4711;
-	assert_int_equal(stage_call(&call), -ENOENT);
-	call.id = 4712;
-	assert_int_equal(stage_call(&call), 0);
-	assert_int_equal(stage_call(&call), -ENOENT);
-	call.op = 99;
-	assert_int_equal(stage_call(&call), -EINVAL);
-	call = (struct agent_call){.op = AGENT_REPAIR_OPEN, .id = 1, .instance = 0};
-	call.connection.service = MAX_SERVICES - 1; /* no such service */
-	assert_int_equal(stage_call(&call), -EINVAL);
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, stage_begin, stage_end)
 
 int main(void)
@@ -588,17 +340,10 @@ int main(void)
 		TEST(ipv6_clients_are_two),
 		TEST(ipv4_client_of_ipv6_wildcard),
 		TEST(prefix),
-		TEST(every_way_of_closing),
-		TEST(killed_with_connections),
-		TEST(table_full),
 		TEST(unaccepted_connections_migrate),
 		TEST(migration_goes_to_the_affinity),
 		TEST(half_open_migrates),
 		TEST(closed_listener_is_passed_over),
-		TEST(listener_events),
-		TEST(not_adopted),
-		TEST(mss_is_lowered),
-		TEST(repair),
 	};
 
 	return cmocka_run_group_tests(tests, stage_load, stage_unload);

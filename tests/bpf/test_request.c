@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * test_request.c - the application's request, with real sockets and processes: who may ask, how,
+ * and what it is answered.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <bpf/bpf.h>
+
+#include "limpet/limpet.h"
+#include "stage.h"
+
+#define INSTANCES 4
+#define CLIENT	  "127.0.2.1"
+#define OTHER	  "127.0.2.2"
+#define DEFAULT	  LIMPET_IDLE_DEFAULT
+
+static int release(int conn)
+{
+	int zero = 0;
+
+	return setsockopt(conn, SOL_LIMPET, LIMPET_AFFINITY_RELEASE, &zero, sizeof(zero)) ? -errno
+											  : 0;
+}
+
+static struct limpet_affinity_status status_of(int conn)
+{
+	struct limpet_affinity_status status;
+
+	assert_int_equal(limpet_affinity_status(conn, &status), 0);
+	return status;
+}
+
+/* A child does it and tells by its exit status, 0 or an errno. */
+static int in_child(int (*act)(int conn), int conn)
+{
+	int status;
+	pid_t child = fork();
+
+	if (child == 0)
+		_exit(-act(conn));
+	assert_true(child > 0);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	return -WEXITSTATUS(status);
+}
+
+static int ask_default(int conn)
+{
+	return stage_ask(conn, 0, DEFAULT, 0);
+}
+
+/* --- who may ask, and how
+ * ------------------------------------------------------------------------- */
+
+static void test_only_own_connections(void **state)
+{
+	struct sockaddr none = {.sa_family = AF_UNSPEC};
+	struct sockaddr_in elsewhere = {.sin_family = AF_INET, .sin_port = htons(9)};
+	struct pair pair, gone;
+	int listener = stage_listen(0, SERVICE4, 80), udp, plain;
+
+	(void)state;
+	pair = stage_pair(CLIENT, SERVICE4, 80);
+	assert_int_equal(ask_default(listener), -EPERM);
+	assert_int_equal(ask_default(pair.client), -EPERM);
+	udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(ask_default(udp), -EPERM);
+	close(udp);
+	udp = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(ask_default(udp), -EPERM);
+	close(udp);
+	/* Reset by the client. */
+	gone = stage_pair(OTHER, SERVICE4, 80);
+	stage_reset(gone.client);
+	assert_true(stage_wait_connections(1));
+	assert_int_equal(ask_default(gone.server), -EPERM);
+	/* Disconnected, then a client of another server, from the service's own address and port.
+	 */
+	plain = stage_listen_plain("127.0.1.99", 9);
+	gone = stage_pair(OTHER, SERVICE4, 80);
+	assert_int_equal(connect(gone.server, &none, sizeof(none)), 0);
+	assert_int_equal(ask_default(gone.server), -EPERM);
+	elsewhere.sin_addr.s_addr = inet_addr("127.0.1.99");
+	assert_int_equal(connect(gone.server, (struct sockaddr *)&elsewhere, sizeof(elsewhere)), 0);
+	assert_int_equal(ask_default(gone.server), -EPERM);
+	assert_int_equal(stage_entries(STAGE_AFFINITY_MAP), 0);
+	stage_close(plain);
+	/* Half closed by the client: it may still ask. */
+	assert_int_equal(shutdown(pair.client, SHUT_WR), 0);
+	assert_int_equal(poll(&(struct pollfd){.fd = pair.server, .events = POLLIN}, 1, 1000), 1);
+	assert_int_equal(ask_default(pair.server), 0);
+}
+
+static void test_malformed(void **state)
+{
+	struct {
+		struct limpet_affinity_options options;
+		uint32_t tail[12];
+	} large = {.options = LIMPET_AFFINITY_OPTIONS_INIT};
+	struct limpet_affinity_options options = LIMPET_AFFINITY_OPTIONS_INIT;
+	struct limpet_affinity_status status;
+	struct pair pair;
+	socklen_t length;
+	int one = 1;
+
+	(void)state;
+	stage_listen(0, SERVICE4, 80);
+	pair = stage_pair(CLIENT, SERVICE4, 80);
+	assert_int_equal(setsockopt(pair.server, SOL_LIMPET, LIMPET_AFFINITY, &options, 12), -1);
+	assert_int_equal(errno, EINVAL);
+	assert_int_equal(setsockopt(pair.server, SOL_LIMPET, LIMPET_AFFINITY, NULL, 0), -1);
+	assert_int_equal(errno, EINVAL);
+	large.options.size = 17;
+	assert_int_equal(limpet_affinity_request(pair.server, &large.options), -EINVAL);
+	options.size = 8;
+	assert_int_equal(limpet_affinity_request(pair.server, &options), -EINVAL);
+	assert_int_equal(stage_ask(pair.server, 2, DEFAULT, 0), -EINVAL);
+	large.options.size = sizeof(large);
+	large.tail[3] = 1;
+	assert_int_equal(limpet_affinity_request(pair.server, &large.options), -EINVAL);
+	assert_int_equal(
+		setsockopt(pair.server, SOL_LIMPET, LIMPET_AFFINITY_RELEASE, &one, sizeof(one)),
+		-1);
+	assert_int_equal(errno, EINVAL);
+	assert_int_equal(setsockopt(pair.server, SOL_LIMPET, 99, &one, sizeof(one)), -1);
+	assert_int_equal(errno, ENOPROTOOPT);
+	length = sizeof(status) - 1;
+	assert_int_equal(getsockopt(pair.server, SOL_LIMPET, LIMPET_AFFINITY, &status, &length),
+			 -1);
+	assert_int_equal(errno, EINVAL);
+	assert_int_equal(stage_entries(STAGE_AFFINITY_MAP), 0);
+	/* A newer, larger structure, as far as what we do not know is zero. */
+	large.tail[3] = 0;
+	assert_int_equal(limpet_affinity_request(pair.server, &large.options), 0);
+}
+
+static void test_other_levels_are_untouched(void **state)
+{
+	char large[8192] = {0}, name[16] = "";
+	struct pair pair;
+	int one = 1, value = 0;
+	socklen_t length = sizeof(value);
+
+	(void)state;
+	stage_listen(0, SERVICE4, 80);
+	pair = stage_pair(CLIENT, SERVICE4, 80);
+	assert_int_equal(setsockopt(pair.server, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)), 0);
+	assert_int_equal(getsockopt(pair.server, IPPROTO_TCP, TCP_NODELAY, &value, &length), 0);
+	assert_int_equal(value, 1);
+	length = sizeof(name);
+	assert_int_equal(getsockopt(pair.server, IPPROTO_TCP, TCP_CONGESTION, name, &length), 0);
+	assert_true(name[0]);
+	/* Larger than the page that the hook copies at most. */
+	assert_int_equal(setsockopt(pair.server, SOL_SOCKET, SO_KEEPALIVE, large, sizeof(large)),
+			 0);
+	assert_int_equal(setsockopt(pair.server, IPPROTO_TCP, 9999, &one, sizeof(one)), -1);
+	assert_int_equal(errno, ENOPROTOOPT);
+}
+
+static void test_service_without_affinity(void **state)
+{
+	struct pair pair;
+
+	(void)state;
+	stage_listen(0, SERVICE4, 443);
+	pair = stage_pair(CLIENT, SERVICE4, 443);
+	assert_int_equal(limpet_affinity_request(pair.server, NULL), -EOPNOTSUPP);
+	assert_int_equal(status_of(pair.server).state, LIMPET_AFFINITY_NONE);
+}
+
+static void test_shared_listener(void **state)
+{
+	struct pair pair;
+	struct event event;
+
+	(void)state;
+	stage_listen(0, SERVICE4, 80);
+	pair = stage_pair(CLIENT, SERVICE4, 80);
+	assert_int_equal(ask_default(pair.server), 0);
+	stage_events(0, NULL);
+	assert_int_equal(in_child(ask_default, pair.server), -EOPNOTSUPP);
+	assert_int_equal(stage_events(EVENT_SHARED, &event), 1);
+	assert_int_equal(event.number, 0);
+	assert_int_equal(stage_instance_load(0).shared, 1);
+	assert_int_equal(ask_default(pair.server), -EOPNOTSUPP);
+}
+
+/* The asker's place is free when it is gone: no listener stays shared for ever. */
+static void test_asker_succeeds_asker(void **state)
+{
+	struct pair pair;
+
+	(void)state;
+	stage_listen(0, SERVICE4, 80);
+	pair = stage_pair(CLIENT, SERVICE4, 80);
+	assert_int_equal(in_child(ask_default, pair.server), 0);
+	assert_int_equal(in_child(ask_default, pair.server), 0);
+	assert_int_equal(ask_default(pair.server), 0);
+	assert_int_equal(stage_instance_load(0).shared, 0);
+	assert_int_equal(stage_instance_load(0).affinities, 1);
+}
+
+/* --- claims
+ * --------------------------------------------------------------------------------------- */
+
+/* Two connections of one client, at two instances. */
+static void at_two_instances(struct pair *first, struct pair *second)
+{
+	stage_listen(0, SERVICE4, 80);
+	*first = stage_pair(CLIENT, SERVICE4, 80);
+	stage_listen(1, SERVICE4, 80);
+	*second = stage_pair(CLIENT, SERVICE4, 80);
+	assert_int_equal(first->instance, 0);
+	assert_int_equal(second->instance, 1);
+}
+
+static void test_another_instance_holds_it(void **state)
+{
+	struct target_service service = stage_service(SHOP);
+	struct target_affinity before, after;
+	struct pair first, second;
+
+	(void)state;
+	at_two_instances(&first, &second);
+	assert_int_equal(ask_default(first.server), 0);
+	assert_int_equal(ask_default(second.server), -EEXIST);
+	/* Nor by force, while the service does not allow it. */
+	assert_int_equal(stage_ask(second.server, LIMPET_AFFINITY_TAKEOVER, DEFAULT, 0), -EEXIST);
+	service.takeover = 1;
+	stage_put_service(SHOP, &service);
+	assert_int_equal(ask_default(second.server), -EEXIST);
+	assert_true(stage_affinity(CLIENT, &before));
+	assert_int_equal(stage_ask(second.server, LIMPET_AFFINITY_TAKEOVER, DEFAULT, 0), 0);
+	assert_true(stage_affinity(CLIENT, &after));
+	assert_int_equal(after.word, before.word); /* for the routers nothing changes */
+	assert_int_equal(after.instance, 1);
+	assert_int_equal(stage_instance_load(0).affinities, 0);
+	assert_int_equal(stage_instance_load(1).affinities, 1);
+	assert_int_equal(stage_pair(CLIENT, SERVICE4, 80).instance, 1);
+	assert_int_equal(status_of(first.server).state, LIMPET_AFFINITY_NONE);
+	assert_int_equal(release(first.server), -ENOENT);
+}
+
+static void test_asking_again_updates(void **state)
+{
+	struct target_affinity before, after;
+	struct pair pair;
+
+	(void)state;
+	stage_listen(0, SERVICE4, 80);
+	pair = stage_pair(CLIENT, SERVICE4, 80);
+	assert_int_equal(stage_ask(pair.server, 0, 1000, 0), 0);
+	assert_true(stage_affinity(CLIENT, &before));
+	assert_int_equal(stage_ask(pair.server, 0, 5000, 7000), 0);
+	assert_true(stage_affinity(CLIENT, &after));
+	assert_int_equal(before.word, after.word);
+	assert_int_equal(after.idle_ns, 5000 * 1000000ULL);
+	assert_int_equal(after.max_life_ns, 7000 * 1000000ULL);
+	assert_true(after.created_ns > before.created_ns);
+	assert_int_equal(stage_instance_load(0).affinities, 1);
+	assert_in_range(status_of(pair.server).expires_in_ms, 1, 7000);
+}
+
+static void test_life_is_the_services_at_most(void **state)
+{
+	static const struct {
+		uint32_t asked_ms, service_ms, life_ms;
+	} rows[] = {{0, 0, 0}, {5, 0, 5}, {0, 7, 7}, {9000, 7000, 7000}, {6000, 7000, 6000}};
+	struct target_service service = stage_service(SHOP);
+	struct target_affinity affinity;
+	struct pair pair;
+
+	(void)state;
+	stage_listen(0, SERVICE4, 80);
+	pair = stage_pair(CLIENT, SERVICE4, 80);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		service.max_life_ns = rows[i].service_ms * 1000000ULL;
+		stage_put_service(SHOP, &service);
+		assert_int_equal(stage_ask(pair.server, 0, DEFAULT, rows[i].asked_ms), 0);
+		assert_true(stage_affinity(CLIENT, &affinity));
+		assert_int_equal(affinity.max_life_ns, rows[i].life_ms * 1000000ULL);
+		assert_int_equal(affinity.idle_ns, STAGE_IDLE_MS * 1000000ULL);
+	}
+}
+
+static void test_quota_and_full_table(void **state)
+{
+	struct instance instance;
+	struct pair pair, kept;
+	char client[32];
+
+	(void)state;
+	stage_listen(0, SERVICE4, 80);
+	instance = stage_instance(0);
+	instance.max_affinities = 2;
+	stage_put_instance(0, &instance);
+	for (unsigned int i = 1; i <= 3; i++) {
+		snprintf(client, sizeof(client), "127.0.4.%u", i);
+		kept = stage_pair(client, SERVICE4, 80);
+		assert_int_equal(ask_default(kept.server), i <= 2 ? 0 : -ENOSPC);
+	}
+	assert_int_equal(stage_instance_load(0).affinities, 2);
+	instance.max_affinities = 0;
+	stage_put_instance(0, &instance);
+	for (unsigned int i = 3; i <= STAGE_AFFINITIES + 4; i++) {
+		snprintf(client, sizeof(client), "127.0.4.%u", i);
+		pair = stage_pair(client, SERVICE4, 80);
+		if (ask_default(pair.server) == -ENOSPC)
+			break;
+	}
+	assert_int_equal(stage_entries(STAGE_AFFINITY_MAP), STAGE_AFFINITIES);
+	assert_int_equal(stage_instance_load(0).affinities, STAGE_AFFINITIES);
+	assert_int_equal(ask_default(pair.server), -ENOSPC);
+	assert_int_equal(ask_default(kept.server), 0); /* what is there stays, and changes */
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(test_##name, stage_begin, stage_end)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(only_own_connections),
+		TEST(malformed),
+		TEST(other_levels_are_untouched),
+		TEST(service_without_affinity),
+		TEST(shared_listener),
+		TEST(asker_succeeds_asker),
+		TEST(another_instance_holds_it),
+		TEST(asking_again_updates),
+		TEST(life_is_the_services_at_most),
+		TEST(quota_and_full_table),
+	};
+
+	return cmocka_run_group_tests(tests, stage_load, stage_unload);
+}
