@@ -80,8 +80,12 @@ static void test_held_by_standby(void **state)
 
 static void test_guess_unsynced(void **state)
 {
+	struct settings settings = router_settings();
+
 	(void)state;
-	put_role(ROLE_ACTIVE, 2, world_now_ns() - 31 * SECOND_NS);
+	settings.hold_ns = 0; /* over at once */
+	put_settings(&settings);
+	put_role(ROLE_ACTIVE, 2, world_now_ns());
 	put_sync(2, 0, 1);
 	put_affinity(CLIENT, 0, T1);
 	EXPECT_DROP("there is no ring of them", ACK(), SERVICE, COUNT_DROP_NO_TARGET);
