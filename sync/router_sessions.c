@@ -59,6 +59,20 @@ static bool may_have_address(const struct session *session, const struct address
 		session_certificate_has(session, address));
 }
 
+static void refuse_address(struct session *session, const struct address *claimed)
+{
+	char text[200], address[ADDRESS_TEXT], from[ADDRESS_TEXT];
+
+	snprintf(text, sizeof(text),
+		 "its address %s is neither where it connects from nor in its certificate",
+		 address_format(claimed, address));
+	log_warning("session: refused %s at %s: %s; correct target.address there, or the "
+		    "certificate",
+		    session_peer_name(session), address_format(session_peer_address(session), from),
+		    text);
+	session_end(session, GOODBYE_IDENTITY, text);
+}
+
 static int on_hello(void *context, struct session *session, const struct message_hello *hello)
 {
 	struct router_peer *peer = context;
@@ -67,11 +81,8 @@ static int on_hello(void *context, struct session *session, const struct message
 	int number;
 
 	if (!may_have_address(session, &hello->address)) {
-		log_warning(
-			"target %s: its address %s is neither where it connects from nor in its "
-			"certificate; correct target.address there, or the certificate",
-			hello->name, address_format(&hello->address, text));
-		return GOODBYE_IDENTITY;
+		refuse_address(session, &hello->address);
+		return 0;
 	}
 	if (!router_source(router, &hello->address))
 		log_warning("target %s: no packet can reach %s: give this node a router.address%s",

@@ -21,8 +21,8 @@
 struct session;
 
 struct session_ops {
-	/* The peer is who it says. 0: go on; else end the session with this reason (enum
-	 * goodbye_reason, positive). */
+	/* The peer is who it says. 0: go on; else refuse it for this reason (enum goodbye_reason,
+	 * positive). It may also have called session_end, with words of its own, and return 0. */
 	int (*hello)(void *context, struct session *session, const struct message_hello *hello);
 	/* Any later message but HEARTBEAT's bookkeeping: 0 or -EPROTO. HEARTBEAT is passed on too.
 	 */
