@@ -51,10 +51,10 @@ check_json()
 	say "  ok: $1"
 }
 
-# A test's first line: its lab is named after its file and goes away with it.
+# A test's first line: its lab is named after its file and this process, and goes away with it.
 test_begin()
 {
-	lab_name "test-$(basename "$0" .sh)"
+	lab_name "test-$(basename "$0" .sh)-$$"
 	LAB_OWNER=$$:$(process_start_time $$)
 	trap test_end EXIT
 	trap 'exit 130' INT TERM HUP

@@ -24,15 +24,15 @@ const server = net.createServer((socket) => {
 	socket.on("error", () => {});
 	socket.on("data", () => socket.write(process.pid + "\n"));
 });
-server.listen({ fd: 3 }, () => console.log("listening", process.pid));
+server.listen({ fd: Number(process.argv[2]) }, () => console.log("listening", process.pid));
 END
 cat >"$LAB_DIR/parent.py" <<'END'
 import os, socket, sys
 listener = socket.socket(socket.AF_INET6)
 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 listener.bind(("::", 80))
-os.dup2(listener.fileno(), 3, inheritable=True)
-os.execvp("node", ["node", sys.argv[1]])
+listener.set_inheritable(True)
+os.execvp("node", ["node", sys.argv[1], str(listener.fileno())])
 END
 for name in one two; do
 	run_on t1 node.$name /usr/bin/python3 "$LAB_DIR/parent.py" "$LAB_DIR/server.js"

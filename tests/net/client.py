@@ -11,6 +11,7 @@
   hold      many connections at once, each talking all the time, until --stop appears: was any
             broken, did any change its server, did any byte differ
   finish    the server closes first; we keep sending, then close; see server.py
+  late      the server closes both sides, we close only after --stop
   reset     ask the server for a row, then reset the connection
   forge     a SYN on the 4-tuple of a connection that is open
 """
@@ -254,6 +255,17 @@ def do_finish(options):
     sock.sendall(data[len(data) // 2 :])
     sock.close()
     return {"ended": ended, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def do_late(options):
+    sock = connect(options, options.source)
+    sock.sendall(b"close\n")
+    ended = sock.recv(1) == b""
+    open(options.opened, "w").close()
+    wait_for_file(options.stop, options.timeout)
+    error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    sock.close()
+    return {"ended": ended, "error": error}
 
 
 def do_reset(options):

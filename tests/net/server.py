@@ -12,6 +12,7 @@
   swallow N, then N bytes  PID SHA256
   stream N RATE            N bytes of a fixed pattern, RATE bytes a second (0: as fast as it goes)
   finish                   closes its side first, reads on to the end, logs "finished N SHA256"
+  close                    closes at once, without an answer
   kill                     ends the process at once
   rows.py adds the questions that must be refused
 
@@ -144,6 +145,9 @@ class Connection:
             digest.update(data)
             length += len(data)
         print("finished", length, digest.hexdigest(), flush=True)
+
+    def do_close(self):
+        raise ConnectionError("asked to close")
 
     def do_kill(self):
         os.kill(os.getpid(), signal.SIGKILL)
