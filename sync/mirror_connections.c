@@ -3,25 +3,24 @@
  * mirror_connections.c - the replicas of the targets' connections, and their entries in the CRHT.
  *
  * Two targets may hold the same connection key: a client that has crashed and come back with the
- * same port while its old target was not known here, or two routers at work. A client has one
- * connection under a key, so one of the two is a remnant that nobody sends on. Which entry is in
- * the CRHT, so that a connection never moves (promise 1):
+ * same port through a router that did not know of its old target. A client has one connection under
+ * a key, so one of the two is a remnant that nobody sends on, and the living one is the younger.
+ * Which entry is in the CRHT, so that a connection never moves (promise 1):
  *
- *  1. The holder that is in the CRHT stays when another target reports the key. If the holder's is
- *     the living one, that is right. If it is the remnant, the living connection's handshake went
- *     through another router, or through this one. If through this one, XDP has noted the flow, and
- *     a young noted flow comes before the CRHT, so its packets go right until the report comes; the
- *     report then finds the note (ops.noted) and displaces the holder (rule 2), so they still do
- *     when the note has aged. If through another router, this one has not yet forwarded a packet of
- *     it; should the address move here before the remnant's target has noticed (it answers the
- *     first packet with a challenge or a reset, its END then promotes the other, rule 3), that
- *     connection is lost: known residue of a client that loses its memory during a takeover.
- *  2. A reporter to which this router has itself seen the handshake go takes the entry: a late
- *     report does not displace it, since by rule 1 it would have to be noted too.
- *  3. When the holder's goes away, the other's entry is put in place, at once, without a linger:
- *     the other is the younger.
+ *  1. The reporter to which this router has itself seen the handshake go (ops.noted) takes the
+ *     entry. Until that report XDP goes by its note, which comes before the CRHT while it is young,
+ *     so the living connection's packets go right before and after.
+ *  2. Else a reporter that is in sync and names the key for the first time takes it, unless the
+ *     handshake was noted at the present holder: what a target in sync reports has just been
+ *     established, so it is younger than what was known before.
+ *  3. Else, in a snapshot, whose order says nothing of age, the holder stays. Should it be the
+ *     remnant, the handshake of the living one went through another router while its target or the
+ *     remnant's was cut off from this one; the remnant's target answers the first packet with a
+ *     challenge or a reset, and its END brings rule 4: that connection may be lost, known residue
+ * of a client that loses its memory during a partition.
+ *  4. When the holder's goes away, the other's entry is put in place, at once, without a linger.
  *
- * A report by anybody ends a linger, and the holder's own END never touches an entry that points
+ * A report by anybody ends a linger, and a target's END never touches an entry that points
  * elsewhere: what is removed is always the word of its own target.
  */
 #include <errno.h>
@@ -262,8 +261,12 @@ static int noted(const struct router_mirror *mirror, const struct record *record
 	return mirror->ops.noted(mirror->context, &record->key);
 }
 
-static void elect(struct router_mirror *mirror, struct record *record, uint16_t reporter)
+/* `fresh`: it has just been established. */
+static void elect(struct router_mirror *mirror, struct record *record, uint16_t reporter,
+		  bool fresh)
 {
+	int seen;
+
 	if (record->target == NO_NUMBER || record->state == CONNECTION_LINGERS) {
 		open_at(mirror, record, reporter);
 		return;
@@ -271,7 +274,9 @@ static void elect(struct router_mirror *mirror, struct record *record, uint16_t 
 	if (record->target == reporter)
 		return;
 	mirror->counts.conflicts++;
-	if (is_gone(mirror, record->target) || noted(mirror, record) == reporter)
+	seen = noted(mirror, record);
+	if (is_gone(mirror, record->target) || seen == reporter ||
+	    (fresh && seen != record->target))
 		open_at(mirror, record, reporter);
 }
 
@@ -362,8 +367,10 @@ static struct holding *hold(struct router_mirror *mirror, struct peer *peer,
 int mirror_connections_report(struct router_mirror *mirror, struct peer *peer,
 			      const struct message_connection *message)
 {
+	uint64_t before = peer->info.connections;
 	struct connection_key key;
 	struct holding *holding;
+	bool fresh;
 
 	if (!record_key(mirror, message, &key)) {
 		mirror->counts.unlisted++;
@@ -372,8 +379,9 @@ int mirror_connections_report(struct router_mirror *mirror, struct peer *peer,
 	holding = hold(mirror, peer, &key);
 	if (!holding)
 		return -ENOMEM;
+	fresh = peer->done && !peer->begun && peer->info.connections > before;
 	mark(mirror, peer, holding);
-	elect(mirror, holding->record, peer->number);
+	elect(mirror, holding->record, peer->number, fresh);
 	return 0;
 }
 
