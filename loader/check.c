@@ -1,9 +1,57 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* check.c - `limpet check`: the configuration, and this machine against it. */
+/*
+ * check.c - `limpet check`: the configuration, and this machine against it. What is wrong is an
+ * error; what may be meant that way, but has surprised others, is a note.
+ */
 #include <stdio.h>
 
 #include "commands.h"
 #include "log.h"
+
+/* A number below /proc/sys; -1: not there. */
+static int read_sysctl(const char *name)
+{
+	char path[256];
+	int value = -1;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/sys/%s", name);
+	file = fopen(path, "re");
+	if (!file)
+		return -1;
+	if (fscanf(file, "%d", &value) != 1)
+		value = -1;
+	fclose(file);
+	return value;
+}
+
+/* The kernel takes the larger of the interface's and of `all`. 1 is strict, 2 loose. */
+static int rp_filter(const char *interface)
+{
+	char name[128];
+	int own, all = read_sysctl("net/ipv4/conf/all/rp_filter");
+
+	snprintf(name, sizeof(name), "net/ipv4/conf/%s/rp_filter", interface);
+	own = read_sysctl(name);
+	return own > all ? own : all;
+}
+
+static void note_target(const struct config_target *target)
+{
+	for (unsigned int i = 0; i < target->interface_count; i++)
+		if (rp_filter(target->interfaces[i]) == 1)
+			log_warning("%s: rp_filter is strict: what a router forwards is dropped "
+				    "without a word if the answer to its client leaves by another "
+				    "interface; sysctl net.ipv4.conf.%s.rp_filter=2 lets it pass",
+				    target->interfaces[i], target->interfaces[i]);
+	if (read_sysctl("net/mptcp/enabled") == 1)
+		log_warning("net.mptcp.enabled is 1: programs that listen with MPTCP (those "
+			    "written in Go do) cannot be steered; sysctl net.mptcp.enabled=0 "
+			    "before they start, or GODEBUG=multipathtcp=0");
+	if (read_sysctl("kernel/yama/ptrace_scope") == 3)
+		log_warning("kernel.yama.ptrace_scope is 3: limpetd cannot reach the listeners of "
+			    "other processes; with 2 it can (after a restart of the machine)");
+}
 
 int command_check(const struct config *config, int argc, char **argv)
 {
@@ -17,6 +65,8 @@ int command_check(const struct config *config, int argc, char **argv)
 		log_error("%s", text);
 		return 1;
 	}
+	if (config->has_target)
+		note_target(&config->target);
 	printf("%s: ok\n", config->path);
 	return 0;
 }
