@@ -17,6 +17,7 @@
 /* What a choice ends with, if not with the number of a target. */
 #define CHOICE_DROP   -1 /* counted */
 #define CHOICE_REFUSE -2 /* answer the SYN with a RST; counted */
+#define CHOICE_PASS   -3 /* none of ours; counted */
 
 struct question {
 	struct connection_key key;
@@ -331,7 +332,7 @@ static __always_inline int choose_other(const struct question *question,
 }
 
 /* A target's number, CHOICE_DROP or CHOICE_REFUSE. */
-static __always_inline int choose(const struct question *question)
+static __noinline int choose(const struct question *question)
 {
 	struct knowledge known = {};
 

@@ -156,6 +156,13 @@ static __always_inline bool same_address(const struct address *a, const struct a
 	return x[3] == y[3] && x[2] == y[2] && x[1] == y[1] && x[0] == y[0];
 }
 
+static __always_inline bool is_mapped(const struct address *address)
+{
+	const __u32 *word = (const __u32 *)address->byte;
+
+	return word[2] == bpf_htonl(0xffff) && !(word[0] | word[1]);
+}
+
 static __always_inline bool no_address(const struct address *address)
 {
 	const __u32 *word = (const __u32 *)address->byte;
@@ -224,6 +231,9 @@ static __always_inline bool parse_ip6(struct cursor *cursor, struct ip *ip)
 	ip->has_header = false;
 	__builtin_memcpy(&ip->source, &header->saddr, sizeof(ip->source));
 	__builtin_memcpy(&ip->destination, &header->daddr, sizeof(ip->destination));
+	/* Not on the wire (RFC 4942, 2.2): it would pass for the IPv4 address. */
+	if (is_mapped(&ip->source) || is_mapped(&ip->destination))
+		return false;
 	ip->whole = cursor_holds(cursor, ip->total);
 	cursor->at = header + 1;
 	if (ip->protocol != PROTOCOL_FRAGMENT)

@@ -14,14 +14,14 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-static __always_inline int verdict(enum counter counter, int action)
+static __always_inline int verdict(enum counter counter, int choice)
 {
 	count(counter);
-	return action;
+	return choice;
 }
 
 /* Has some service this address? */
-static __always_inline bool is_service_address(const struct address *address)
+static __noinline bool is_service_address(const struct address *address)
 {
 	struct service_key key = {.address = *address};
 
@@ -57,8 +57,9 @@ static __always_inline int quoted_owner(struct cursor *cursor, const struct ip *
 	return flow_owner(&key, flow_now_ns());
 }
 
-/* An ICMP error goes to the target whose packet it quotes; the rest is this node's. */
-static __noinline int route_icmp(const struct packet *packet)
+/* An ICMP error goes to the target whose packet it quotes; the rest is this node's. A call of its
+ * own, so that its stack is gone before the packet is sent on (512 bytes in all). */
+static __noinline int choose_icmp(const struct packet *packet)
 {
 	const struct ip *ip = &packet->ip;
 	struct cursor cursor;
@@ -66,44 +67,39 @@ static __noinline int route_icmp(const struct packet *packet)
 	int owner;
 
 	if (!is_service_address(&ip->destination))
-		return verdict(COUNT_PASS_NO_SERVICE, XDP_PASS);
+		return verdict(COUNT_PASS_NO_SERVICE, CHOICE_PASS);
 	cursor_at_payload(&cursor, packet);
 	if (!ip->whole || !parse_icmp(&cursor, &type))
-		return verdict(COUNT_DROP_MALFORMED, XDP_DROP);
+		return verdict(COUNT_DROP_MALFORMED, CHOICE_DROP);
 	if (!is_icmp_error(ip->family, type))
-		return verdict(COUNT_PASS_ICMP, XDP_PASS);
+		return verdict(COUNT_PASS_ICMP, CHOICE_PASS);
 	owner = quoted_owner(&cursor, ip);
 	if (owner < 0)
-		return verdict(COUNT_PASS_ICMP, XDP_PASS);
-	count(COUNT_ICMP_RELAYED);
-	return forward(packet, owner);
+		return verdict(COUNT_PASS_ICMP, CHOICE_PASS);
+	return verdict(COUNT_ICMP_RELAYED, owner);
 }
 
-static __always_inline int route_tcp(struct packet *packet, struct cursor *cursor)
+static __always_inline int choose_tcp(struct packet *packet, struct cursor *cursor)
 {
 	struct question question = {
 		.tcp = &packet->tcp, .now_ns = flow_now_ns(), .hold_ns = packet->settings->hold_ns};
 	const struct ip *ip = &packet->ip;
 	__u32 service;
-	int choice;
 
 	if (!ip->whole || !parse_tcp(cursor, ip, &packet->tcp)) {
 		if (is_service_address(&ip->destination))
-			return verdict(COUNT_DROP_MALFORMED, XDP_DROP);
-		return verdict(COUNT_PASS_NO_SERVICE, XDP_PASS);
+			return verdict(COUNT_DROP_MALFORMED, CHOICE_DROP);
+		return verdict(COUNT_PASS_NO_SERVICE, CHOICE_PASS);
 	}
 	service = find_service(&ip->destination, packet->tcp.destination);
 	question.service = bpf_map_lookup_elem(&services, &service);
 	if (!question.service) /* NO_NUMBER, too, is beyond the array's end */
-		return verdict(COUNT_PASS_NO_SERVICE, XDP_PASS);
+		return verdict(COUNT_PASS_NO_SERVICE, CHOICE_PASS);
 	count(COUNT_SERVICE_PACKETS);
 	question.key.client = ip->source;
 	question.key.client_port = packet->tcp.source;
 	question.key.service = service;
-	choice = choose(&question);
-	if (choice >= 0)
-		return forward(packet, choice);
-	return choice == CHOICE_REFUSE ? answer_refused(packet) : XDP_DROP;
+	return choose(&question);
 }
 
 /*
@@ -117,20 +113,31 @@ static __always_inline bool may_be_tcp(const struct ip *ip)
 	return ip->protocol == IPPROTO_TCP;
 }
 
-static __always_inline int route(struct packet *packet, struct cursor *cursor)
+static __always_inline int choose_packet(struct packet *packet, struct cursor *cursor)
 {
 	const struct ip *ip = &packet->ip;
 
 	if (ip->fragment) {
 		if (may_be_tcp(ip) && is_service_address(&ip->destination))
-			return verdict(COUNT_DROP_FRAGMENT, XDP_DROP);
-		return verdict(COUNT_PASS_NO_SERVICE, XDP_PASS);
+			return verdict(COUNT_DROP_FRAGMENT, CHOICE_DROP);
+		return verdict(COUNT_PASS_NO_SERVICE, CHOICE_PASS);
 	}
 	if (is_icmp(ip))
-		return route_icmp(packet);
+		return choose_icmp(packet);
 	if (ip->protocol != IPPROTO_TCP)
-		return verdict(COUNT_PASS_NO_SERVICE, XDP_PASS);
-	return route_tcp(packet, cursor);
+		return verdict(COUNT_PASS_NO_SERVICE, CHOICE_PASS);
+	return choose_tcp(packet, cursor);
+}
+
+static __always_inline int route(struct packet *packet, struct cursor *cursor)
+{
+	int choice = choose_packet(packet, cursor);
+
+	if (choice >= 0)
+		return forward(packet, choice);
+	if (choice == CHOICE_REFUSE)
+		return answer_refused(packet);
+	return choice == CHOICE_PASS ? XDP_PASS : XDP_DROP;
 }
 
 SEC("xdp")

@@ -182,6 +182,9 @@ static void test_malformed(void **state)
 		    COUNT_DECAP_MALFORMED);
 	EXPECT_DROP("an inner IPv6 fragment", wrapped(SEGMENT6(TCP_SYN, .fragmented = true)),
 		    COUNT_DECAP_MALFORMED);
+	EXPECT_DROP("IPv6 inside that pretends to be IPv4",
+		    wrapped(tcp((struct segment){.to = "::ffff:203.0.113.10"})),
+		    COUNT_DECAP_MALFORMED);
 	EXPECT_DROP("another version inside", changed(wrapped(syn), 9, 41), COUNT_DECAP_MALFORMED);
 	EXPECT_DROP("inner length too large", changed(wrapped(syn), 23, 41), COUNT_DECAP_MALFORMED);
 	EXPECT_DROP("inner TCP header too large", changed(wrapped(syn), 52, 0xf0),

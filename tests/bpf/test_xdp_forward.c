@@ -33,6 +33,11 @@ static void test_pass(void **state)
 		    COUNT_PASS_NO_SERVICE);
 	EXPECT_PASS("IPv6: TCP behind another header", SEGMENT6(TCP_SYN, .extension = true),
 		    COUNT_PASS_NO_SERVICE);
+	EXPECT_PASS("IPv6 that pretends to be for IPv4",
+		    tcp((struct segment){.to = "::ffff:203.0.113.10", .flags = TCP_SYN}),
+		    COUNT_PASS_NO_SERVICE);
+	EXPECT_PASS("IPv6 that pretends to be from IPv4",
+		    SEGMENT6(TCP_SYN, .from = "::ffff:198.51.100.7"), COUNT_PASS_NO_SERVICE);
 	EXPECT_PASS("three VLAN tags",
 		    tagged(tagged(tagged(SEGMENT(TCP_SYN), 0x8100, 1), 0x8100, 2), 0x88a8, 3),
 		    COUNT_PASS_NO_SERVICE);
