@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * forward.h - the data plane of a simulated router: its pinned tables, and XDP's own decision
+ * (bpf/choose.h) over them.
+ */
+#ifndef LIMPET_MODEL_FORWARD_H
+#define LIMPET_MODEL_FORWARD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "layout.h"
+
+#define CLIENTS 3
+#define PORTS	2
+#define NUMBERS 8 /* of targets at a router */
+
+#define ROUTER_SERVICE 1 /* numbers of the one service and its scope, different at each role */
+#define ROUTER_SCOPE   2
+#define TARGET_SERVICE 3
+#define TARGET_SCOPE   5
+
+#define DROPPED -1
+#define REFUSED -2
+
+struct plane_flow {
+	bool used;
+	struct flow value;
+};
+
+struct plane_connection {
+	bool used;
+	struct router_connection value;
+};
+
+struct plane_affinity {
+	bool used;
+	struct router_affinity value;
+};
+
+struct plane_sighting {
+	bool used;
+	struct sighting value;
+};
+
+/* What is pinned at a router: it outlives the agent, not the machine. */
+struct plane {
+	struct plane_flow flows[CLIENTS][PORTS];
+	struct plane_connection connections[CLIENTS][PORTS];
+	struct plane_affinity affinities[CLIENTS];
+	struct plane_sighting sightings[CLIENTS][PORTS];
+	struct target targets[NUMBERS];
+	struct router_role role;
+	struct sync_state sync_state;
+	struct service_state service_state;
+	bool ring[NUMBERS], guess_ring[NUMBERS]; /* who has slots */
+};
+
+struct service_key model_service_key(void);
+struct router_service model_service(void);
+struct address model_client(unsigned int client);
+struct connection_key model_connection_key(unsigned int client, unsigned int port,
+					   uint16_t service);
+/* Back from a key; false: not one of ours. */
+bool model_connection(const struct connection_key *key, unsigned int *client, unsigned int *port);
+unsigned int model_client_number(const struct address *address); /* CLIENTS: not one of ours */
+
+/* A packet of this client's connection: number of a target, DROPPED or REFUSED. */
+int forward_packet(struct plane *plane, unsigned int client, unsigned int port, bool syn,
+		   uint32_t sequence, uint64_t now_ns);
+/* Was the last one sent on a guess? */
+bool forward_guessed(void);
+
+#endif

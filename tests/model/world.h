@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * world.h - a cluster in one process: targets' kernels and routers' data planes are simulated; the
+ * rules are the real ones: sync/target_mirror.h, sync/router_mirror.h, bpf/choose.h.
+ *
+ * session.c carries messages, kernel.c is a target (kernel and agent), plane.c a router (pinned
+ * tables and agent), promises.c says what must never happen, explorer.c draws what happens next.
+ */
+#ifndef LIMPET_MODEL_WORLD_H
+#define LIMPET_MODEL_WORLD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "forward.h"
+#include "router_mirror.h"
+#include "target_mirror.h"
+
+#define TARGETS	  3
+#define ROUTERS	  2
+#define INSTANCES 2
+#define EVENTS	  6 /* that fit into a kernel's ring */
+#define PACKETS	  256
+
+#define DEAD_AFTER_MS 60000
+
+enum server_state { SERVER_NONE, SERVER_HALF, SERVER_OPEN, SERVER_CLOSED };
+
+/* One connection, as nobody in the real world sees it: from both ends. */
+struct conn {
+	struct conn *next; /* of all that ever were */
+	unsigned int id, client, port;
+	uint32_t sequence; /* of its SYN */
+	unsigned int target, instance;
+	unsigned int router; /* that its SYN came through */
+	enum server_state server;
+	bool client_open; /* the client believes in it */
+};
+
+struct packet {
+	struct conn *conn;
+	bool syn;
+};
+
+/* An affinity in a target's kernel. */
+struct held {
+	bool present, takeover;
+	bool legit; /* granted over another's: that was asked for, or the other was down */
+	uint64_t id;
+	unsigned int instance;
+	unsigned int granted; /* by these routers, a bit each, in their present sessions */
+};
+
+/* The pinned note that it is in force everywhere. */
+struct pinned_grant {
+	uint64_t id; /* 0: none */
+	struct term term;
+};
+
+struct kernel_event {
+	bool affinity;
+	unsigned int client, port;
+	uint8_t how;
+};
+
+struct queue {
+	struct message *message;
+	size_t head, tail, size;
+};
+
+/* One TCP connection from a target to a router. */
+struct wire {
+	struct wire *next; /* of all that ever were */
+	unsigned int number, target, router;
+	struct queue up, down;
+	bool open_at_target, open_at_router;
+};
+
+struct node_target {
+	unsigned int n;
+	struct conn *sockets[CLIENTS][PORTS], *half[CLIENTS][PORTS];
+	struct held held[CLIENTS];
+	struct pinned_grant grants[CLIENTS];
+	struct kernel_event ring[EVENTS];
+	unsigned int events;
+	bool lost;
+	struct target_mirror *mirror; /* NULL: the agent is dead */
+	struct wire *wires[ROUTERS];
+};
+
+struct node_router {
+	unsigned int n;
+	bool up;
+	struct plane plane;
+	struct router_mirror *mirror; /* NULL: the agent is dead */
+	struct wire *wires[TARGETS], *opening;
+	bool roster[TARGETS]; /* on disk */
+	uint32_t epoch;	      /* of the role, as the agent has seen it */
+	bool unpublished;     /* the agent has not yet written flags, rings and sync_state */
+	bool on_failure;      /* standby_sync */
+	bool settled;	      /* after a restart: the pinned ring is no longer better */
+	uint64_t started_ms, blind_ms; /* the agent; when there was none last */
+	unsigned int put_client,
+		put_winner; /* the last change of an affinity: who held it before */
+};
+
+struct settled {
+	bool valid;
+	unsigned int target;
+	uint64_t id;
+};
+
+struct statistics {
+	unsigned long steps, packets, forwarded, dropped, refused, guesses, handshakes_broken;
+	unsigned long sessions, resyncs, published, lost, ecmp_stale_flow, late_affinity,
+		blind_guess, remnant;
+};
+
+struct world {
+	uint64_t random, now_us;
+	bool ecmp, trace;
+	struct node_target targets[TARGETS];
+	struct node_router routers[ROUTERS];
+	struct conn *conns, *open[CLIENTS][PORTS];
+	struct wire *wires;
+	struct packet packets[PACKETS];
+	unsigned int packet_count;
+	bool cut[TARGETS][ROUTERS]; /* neither packets nor sessions pass */
+	unsigned int owner, next_conn, next_wire, salt;
+	uint64_t next_affinity;
+	struct settled settled[CLIENTS];
+	struct statistics *statistics;
+	char violation[256]; /* empty: none */
+};
+
+extern struct world world;
+
+/* explorer.c */
+unsigned int draw(unsigned int below);
+bool chance(unsigned int percent);
+uint64_t now_ms(void);
+__attribute__((format(printf, 1, 2))) void note(const char *format, ...);
+bool is_active(const struct node_router *router); /* by who owns the address */
+
+/* session.c */
+void wire_open(struct node_target *target, struct node_router *router);
+void wire_break(struct node_target *target, struct node_router *router); /* the target's end */
+bool wire_send_up(struct wire *wire);	/* the target writes one message */
+bool wire_read_up(struct wire *wire);	/* the router reads one, or the end */
+bool wire_read_down(struct wire *wire); /* the target reads one, or the end */
+void wire_push(struct queue *queue, const struct message *message);
+void wire_close_at_router(struct node_router *router, unsigned int target);
+void wires_drain(void); /* everything that can arrive has arrived */
+void wires_free(void);
+
+/* kernel.c */
+void target_start_agent(struct node_target *target);
+void target_stop_agent(struct node_target *target);
+bool target_read_event(struct node_target *target);
+/* true: it was a SYN, and a handshake has begun. */
+bool target_arrive(struct node_target *target, struct conn *conn, bool syn);
+void target_close_socket(struct node_target *target, struct conn *conn, uint8_t how);
+void target_request(struct node_target *target, struct conn *conn, bool takeover);
+void target_end_affinity(struct node_target *target, unsigned int client);
+
+/* plane.c */
+void router_boot(struct node_router *router); /* empty tables, `limpet load` */
+void router_start_agent(struct node_router *router);
+void router_stop_agent(struct node_router *router);
+void router_publish(struct node_router *router);
+void router_set_role(struct node_router *router, enum role role); /* `limpet activate` */
+void router_notice_role(struct node_router *router);
+int router_target_number(const struct node_router *router, unsigned int target);  /* or -1 */
+unsigned int router_target_at(const struct node_router *router, uint16_t number); /* or TARGETS */
+
+/* promises.c */
+__attribute__((format(printf, 2, 3))) void violated(const char *promise, const char *format, ...);
+void promise_packet(const struct node_router *router, struct conn *conn, bool syn, bool fresh,
+		    bool had_flow, int verdict);
+void promise_affinity_ended(const struct node_target *target, unsigned int client,
+			    const struct held *held, const char *why, bool legit);
+void promise_rest(void);
+
+#endif
