@@ -52,6 +52,9 @@ int router_ready(const struct router_part *router, char *text, size_t size);
 /* Arrays of objects with the fields of `limpet show targets|sync --json`. */
 struct json_object *router_targets_json(const struct router_part *router);
 struct json_object *router_sync_json(const struct router_part *router);
+/* For metrics: what router_mirror.h counts. */
+struct mirror_counts;
+const struct mirror_counts *router_counts(const struct router_part *router);
 
 /* target.c: sessions to routers, services, listeners, addresses. */
 struct target_part *target_start(struct agent *agent);

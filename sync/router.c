@@ -168,7 +168,7 @@ struct router_part *router_start(struct agent *agent)
 	router->started_ms = agent_now_ms();
 	/* Above what targets have noted of this router's earlier lives. */
 	router->probe_sequence = (uint64_t)time(NULL);
-	LIST_INIT(&router->waiting);
+	TAILQ_INIT(&router->waiting);
 	take_sources(router, &agent->config->router);
 	if (start_parts(router) || router_read_services(router))
 		goto out;
@@ -263,6 +263,11 @@ int router_ready(const struct router_part *router, char *text, size_t size)
 	if (!length)
 		snprintf(text, size, "no target has joined");
 	return 1;
+}
+
+const struct mirror_counts *router_counts(const struct router_part *router)
+{
+	return router_mirror_counts(router->mirror);
 }
 
 static uint64_t ready_instances(const struct router_part *router, uint16_t target)

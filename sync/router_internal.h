@@ -21,7 +21,7 @@ struct evconnlistener;
 
 /* One session of a target, or of someone who has not said HELLO yet. */
 struct router_peer {
-	LIST_ENTRY(router_peer) link;
+	TAILQ_ENTRY(router_peer) link; /* among those that wait */
 	struct router_part *router;
 	struct session *session;
 	uint16_t number; /* NO_NUMBER before HELLO */
@@ -48,7 +48,7 @@ struct router_part {
 	struct evconnlistener *listener;
 	struct event *accept_again, *tick, *second, *update;
 
-	LIST_HEAD(, router_peer) waiting; /* no HELLO yet */
+	TAILQ_HEAD(, router_peer) waiting; /* no HELLO yet; the oldest first */
 	unsigned int waiting_count;
 	struct router_peer *peers[MAX_TARGETS];
 	struct router_peer *joining; /* while the mirror takes a HELLO */

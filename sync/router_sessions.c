@@ -9,7 +9,7 @@
 #include "log.h"
 #include "router_internal.h"
 
-#define WAITING_MAX 512 /* connections that have not said HELLO, which takes them 5 s at most */
+#define WAITING_MAX 256 /* connections that have not said HELLO */
 
 /* ------------------------------------------------------------------------------------------------
  * sessions */
@@ -19,7 +19,7 @@ static void peer_free(struct router_peer *peer)
 	struct router_part *router = peer->router;
 
 	if (peer->number == NO_NUMBER) {
-		LIST_REMOVE(peer, link);
+		TAILQ_REMOVE(&router->waiting, peer, link);
 		router->waiting_count--;
 	} else if (router->peers[peer->number] == peer) {
 		router->peers[peer->number] = NULL;
@@ -93,7 +93,7 @@ static int on_hello(void *context, struct session *session, const struct message
 	router->joining = NULL;
 	if (number < 0)
 		return number == -EEXIST ? GOODBYE_DUPLICATE : GOODBYE_FULL;
-	LIST_REMOVE(peer, link);
+	TAILQ_REMOVE(&router->waiting, peer, link);
 	router->waiting_count--;
 	peer->number = (uint16_t)number;
 	router->peers[number] = peer;
@@ -160,6 +160,18 @@ static void say_hello(const struct router_part *router, struct message_hello *he
 	hello->address6 = router->source6;
 }
 
+/* Who has waited longest has nothing to say: an honest target says HELLO within milliseconds, so
+ * strangers who open connections and keep silent do not keep it out. */
+static void make_room(struct router_part *router)
+{
+	struct router_peer *peer = TAILQ_FIRST(&router->waiting);
+
+	log_debug("session with %s: dropped: %u connections wait without HELLO",
+		  session_peer_name(peer->session), router->waiting_count);
+	session_drop(peer->session);
+	peer_free(peer);
+}
+
 static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *from,
 		      int length, void *context)
 {
@@ -170,7 +182,9 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 	(void)listener;
 	(void)from;
 	(void)length;
-	peer = router->waiting_count < WAITING_MAX ? calloc(1, sizeof(*peer)) : NULL;
+	if (router->waiting_count == WAITING_MAX)
+		make_room(router);
+	peer = calloc(1, sizeof(*peer));
 	if (!peer) {
 		close(fd);
 		return;
@@ -183,7 +197,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 		free(peer);
 		return;
 	}
-	LIST_INSERT_HEAD(&router->waiting, peer, link);
+	TAILQ_INSERT_TAIL(&router->waiting, peer, link);
 	router->waiting_count++;
 }
 
@@ -245,7 +259,7 @@ void router_sessions_stop(struct router_part *router)
 		evconnlistener_free(router->listener);
 	if (router->accept_again)
 		event_free(router->accept_again);
-	while ((peer = LIST_FIRST(&router->waiting))) {
+	while ((peer = TAILQ_FIRST(&router->waiting))) {
 		session_leave(peer->session, GOODBYE_STOPPING, "limpetd stops");
 		peer_free(peer);
 	}
