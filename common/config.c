@@ -122,6 +122,10 @@ static int read_tables(struct reading *reading)
 	return 0;
 }
 
+#define PIN_PATH	  "/sys/fs/bpf/limpet"
+#define RUNTIME_DIRECTORY "/run/limpet"
+#define STATE_DIRECTORY	  "/var/lib/limpet"
+
 static int read_paths(struct reading *reading)
 {
 	const struct file *file = reading->file;
@@ -133,9 +137,9 @@ static int read_paths(struct reading *reading)
 		{file->tls->ca, NULL, &config->tls_ca},
 		{file->tls->certificate, NULL, &config->tls_certificate},
 		{file->tls->key, NULL, &config->tls_key},
-		{file->pin_path, "/sys/fs/bpf/limpet", &config->pin_path},
-		{file->runtime_directory, "/run/limpet", &config->runtime_directory},
-		{file->state_directory, "/var/lib/limpet", &config->state_directory},
+		{file->pin_path, PIN_PATH, &config->pin_path},
+		{file->runtime_directory, RUNTIME_DIRECTORY, &config->runtime_directory},
+		{file->state_directory, STATE_DIRECTORY, &config->state_directory},
 	};
 
 	for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++) {
@@ -194,6 +198,48 @@ int config_load(const char *path, struct config **config, char error[CONFIG_ERRO
 	file_free(reading.file);
 	document_close(&reading.document);
 	if (wrong) {
+		config_free(reading.config);
+		return wrong;
+	}
+	*config = reading.config;
+	return 0;
+}
+
+/* The text at a path of the file, or what it is otherwise. */
+static const char *find_text(struct reading *reading, const char *path, const char *otherwise)
+{
+	yaml_node_t *node = document_find(&reading->document, path);
+
+	if (!node || node->type != YAML_SCALAR_NODE || !node->data.scalar.length)
+		return otherwise;
+	return (const char *)node->data.scalar.value;
+}
+
+static int read_places(struct reading *reading)
+{
+	struct config *config = reading->config;
+
+	snprintf(config->node, NAME_SIZE, "%.31s", find_text(reading, "node", "this node"));
+	config->pin_path = read_path(reading, find_text(reading, "pin_path", PIN_PATH));
+	config->runtime_directory =
+		read_path(reading, find_text(reading, "runtime_directory", RUNTIME_DIRECTORY));
+	return config->pin_path && config->runtime_directory ? 0 : -ENOMEM;
+}
+
+int config_load_places(const char *path, struct config **config, char error[CONFIG_ERROR])
+{
+	struct reading reading = {.error = error};
+	int wrong = document_open(&reading.document, path, error, CONFIG_ERROR);
+
+	if (wrong)
+		return wrong;
+	reading.config = calloc(1, sizeof(*reading.config));
+	if (reading.config)
+		reading.config->path = strdup(path);
+	wrong = reading.config && reading.config->path ? read_places(&reading) : -ENOMEM;
+	document_close(&reading.document);
+	if (wrong) {
+		snprintf(error, CONFIG_ERROR, "%s: out of memory", path);
 		config_free(reading.config);
 		return wrong;
 	}

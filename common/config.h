@@ -78,6 +78,11 @@ int config_load(const char *path, struct config **config, char error[CONFIG_ERRO
 /* Checks it against this machine: interfaces exist, keys can be read and match, the cgroup is
  * there. */
 int config_check_machine(const struct config *config, char error[CONFIG_ERROR]);
+/*
+ * For a takeover, which must not fail since somebody is just editing the file: node, pin_path and
+ * runtime_directory alone, whatever else is wrong, as long as it is YAML. The rest is zero.
+ */
+int config_load_places(const char *path, struct config **config, char error[CONFIG_ERROR]);
 void config_free(struct config *config);
 
 #endif

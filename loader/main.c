@@ -10,37 +10,40 @@
 static const struct command {
 	const char *name, *arguments, *help;
 	int (*run)(const struct config *config, int argc, char **argv);
-	bool takes_file; /* its argument is the configuration file */
+	enum {
+		TAKES_FILE = 1,	  /* its argument is the configuration file */
+		NEEDS_PLACES = 2, /* alone, so a configuration that is wrong does not stop it */
+	} flags;
 } commands[] = {
 	{"load", "",
 	 "verify, load, pin and attach the programs; on a loaded node: upgrade in place",
-	 command_load, false},
+	 command_load, 0},
 	{"unload", "[--force]", "detach and remove everything, and undo what load has changed",
-	 command_unload, false},
+	 command_unload, 0},
 	{"reload", "[--end-affinities]",
-	 "apply a changed configuration; nothing at all if it is wrong", command_reload, false},
+	 "apply a changed configuration; nothing at all if it is wrong", command_reload, 0},
 	{"check", "[FILE]", "check the configuration, and this machine against it", command_check,
-	 true},
-	{"status", "[--json]", "this node in a few lines", command_status, false},
+	 TAKES_FILE},
+	{"status", "[--json]", "this node in a few lines", command_status, 0},
 	{"show",
 	 "services|targets|instances|connections|affinities|routers|sync [--service S] "
 	 "[--client ADDRESS] [--json]",
-	 "tables", command_show, false},
+	 "tables", command_show, 0},
 	{"explain", "CLIENT[:PORT] SERVICE", "why this client goes where it goes", command_explain,
-	 false},
-	{"monitor", "", "events as they happen, one JSON object a line", command_monitor, false},
+	 0},
+	{"monitor", "", "events as they happen, one JSON object a line", command_monitor, 0},
 	{"affinity", "release CLIENT SERVICE", "end an affinity (at the target)", command_affinity,
-	 false},
+	 0},
 	{"drain", "[instance ID] [--wait] [--timeout T] [--end-affinities]",
-	 "no new clients for this target or instance", command_drain, false},
-	{"resume", "[instance ID]", "new clients again", command_resume, false},
+	 "no new clients for this target or instance", command_drain, 0},
+	{"resume", "[instance ID]", "new clients again", command_resume, 0},
 	{"activate", "", "this router owns the services' addresses now (for keepalived)",
-	 command_activate, false},
+	 command_activate, NEEDS_PLACES},
 	{"deactivate", "", "another router owns them now (for keepalived)", command_deactivate,
-	 false},
+	 NEEDS_PLACES},
 	{"ready", "", "0: this router could take over; 1: not, says who is missing; 2: cannot tell",
-	 command_ready, false},
-	{"forget", "TARGET", "a target that will not come back", command_forget, false},
+	 command_ready, 0},
+	{"forget", "TARGET", "a target that will not come back", command_forget, 0},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(*commands))
@@ -102,13 +105,25 @@ static const struct command *find_command(const char *name)
 	return NULL;
 }
 
+static int load(const struct command *command, const char *file, struct config **config,
+		char error[CONFIG_ERROR])
+{
+	char second[CONFIG_ERROR];
+	int wrong = config_load(file, config, error);
+
+	if (!wrong || !(command->flags & NEEDS_PLACES) || config_load_places(file, config, second))
+		return wrong;
+	log_warning("%s", error);
+	return 0;
+}
+
 static int run(const struct command *command, const char *file, int argc, char **argv)
 {
 	char error[CONFIG_ERROR];
 	struct config *config;
 	int status;
 
-	if (config_load(file, &config, error)) {
+	if (load(command, file, &config, error)) {
 		log_error("%s", error);
 		return 1;
 	}
@@ -150,7 +165,7 @@ int main(int argc, char **argv)
 		command_usage(command);
 		return 0;
 	}
-	if (command->takes_file && argc == 3 && argv[2][0] != '-') {
+	if (command->flags & TAKES_FILE && argc == 3 && argv[2][0] != '-') {
 		options.file = argv[2];
 		argc--;
 	}
