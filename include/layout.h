@@ -557,6 +557,13 @@ struct agent_call {
 	__u32 instance; /* for AGENT_REPAIR_OPEN */
 };
 
+/* What the `steering` iterator writes for each listener whose group has a reuseport program. */
+struct steered {
+	__u64 cookie;  /* of the listener */
+	__u32 program; /* its id; 0: a classic BPF filter, which has none */
+	__u32 zero;
+};
+
 /* ------------------------------------------------------------------------------------------------
  * sizes */
 
@@ -599,5 +606,6 @@ LAYOUT_SIZE(process, 8);
 LAYOUT_SIZE(identity, 16);
 LAYOUT_SIZE(event, 40);
 LAYOUT_SIZE(agent_call, 64);
+LAYOUT_SIZE(steered, 16);
 
 #endif

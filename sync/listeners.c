@@ -29,6 +29,16 @@ static bool live(const struct instance_entry *entry)
 	return entry->kernel.state == INSTANCE_READY || entry->kernel.state == INSTANCE_DRAINING;
 }
 
+/* Where it listens: the wildcard of IPv4 and that of IPv6 are the same address here. */
+static const char *place_text(const struct diag_socket *socket, char text[ADDRESS_TEXT])
+{
+	if (socket->family == AF_INET && address_is_zero(&socket->local))
+		snprintf(text, ADDRESS_TEXT, "0.0.0.0:%u", ntohs(socket->local_port));
+	else
+		endpoint_format(&socket->local, socket->local_port, text);
+	return text;
+}
+
 static struct heard *find_heard(struct listeners *listeners, uint64_t cookie)
 {
 	for (unsigned int i = 0; i < listeners->heard_count; i++)
@@ -63,9 +73,7 @@ static void remember_unadoptable(struct pass *pass, const struct candidate *cand
 		return;
 	log_warning("service %s: the listener of %s (pid %u) on %s is no instance: %s",
 		    listeners->target->numbers->service[candidate->service].name, entry->command,
-		    entry->pid,
-		    endpoint_format(&candidate->socket.local, candidate->socket.local_port, text),
-		    why);
+		    entry->pid, place_text(&candidate->socket, text), why);
 }
 
 static void report(struct listeners *listeners, const char *what, unsigned int slot)
@@ -90,7 +98,7 @@ static void adopted(struct listeners *listeners, const struct candidate *candida
 	entry = &listeners->table->instance[slot];
 	log_info("instance %llu: %s (pid %u) listens on %s", (unsigned long long)entry->kernel.id,
 		 process_command(entry->kernel.pid, command), entry->kernel.pid,
-		 endpoint_format(&candidate->socket.local, candidate->socket.local_port, text));
+		 place_text(&candidate->socket, text));
 	listeners->look_again = true;
 	if (entry->kernel.listeners == 1) {
 		target_state_save(listeners->target, listeners->table);
@@ -265,6 +273,8 @@ static void adopt_all(struct pass *pass)
 		listeners_reown(listeners);
 	if (!pass->count)
 		return;
+	if (listeners->steering)
+		steering_read(listeners->steering);
 	qsort(pass->candidates, pass->count, sizeof(*pass->candidates), compare_candidates);
 	for (unsigned int i = 0; i < pass->count; i++) {
 		const struct candidate *candidate = &pass->candidates[i];
@@ -473,6 +483,7 @@ struct listeners *listeners_new(struct target_part *target)
 	listeners->again = event_new(target->agent->base, -1, 0, again, listeners);
 	if (!listeners->table || !listeners->again)
 		goto failed;
+	listeners->steering = steering_new(target->selector);
 	listeners_configure(listeners);
 	err = listeners_restore(listeners);
 	if (!err)
@@ -489,6 +500,7 @@ void listeners_free(struct listeners *listeners)
 		return;
 	if (listeners->again)
 		event_free(listeners->again);
+	steering_free(listeners->steering);
 	free(listeners->table);
 	free(listeners->heard);
 	free(listeners->unadoptable.entry);

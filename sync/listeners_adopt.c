@@ -65,7 +65,8 @@ int listener_write_instance(struct listeners *listeners, unsigned int slot)
 }
 
 /* What can be told from the kernel's list alone. */
-static const char *objection(const struct diag_socket *socket, const struct socket_owner *owner)
+static const char *objection(const struct listeners *listeners, const struct diag_socket *socket,
+			     const struct socket_owner *owner)
 {
 	if (socket->mptcp)
 		return "an MPTCP listener cannot be steered; listen with plain TCP (Go: "
@@ -76,6 +77,9 @@ static const char *objection(const struct diag_socket *socket, const struct sock
 	if (!owner->pid)
 		return "no process is seen to hold it; let limpetd see its process (same PID "
 		       "namespace, /proc without hidepid), and listen with plain TCP, not MPTCP";
+	if (listeners->steering && steering_is_foreign(listeners->steering, socket->cookie))
+		return "its group has a reuseport program of the application's own, which Limpet "
+		       "does not replace; start the application without it";
 	return NULL;
 }
 
@@ -252,7 +256,7 @@ static int place(struct listeners *listeners, const struct candidate *candidate,
 int listener_adopt(struct listeners *listeners, const struct candidate *candidate, char *why,
 		   size_t size)
 {
-	const char *text = objection(&candidate->socket, &candidate->owner);
+	const char *text = objection(listeners, &candidate->socket, &candidate->owner);
 	int fd, slot, err;
 
 	if (text) {

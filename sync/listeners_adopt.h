@@ -5,6 +5,7 @@
 
 #include "diag.h"
 #include "listeners.h"
+#include "steering.h"
 #include "unadoptable.h"
 
 struct candidate {
@@ -17,8 +18,9 @@ struct candidate {
 struct listeners {
 	struct target_part *target;
 	struct instance_table *table;
-	struct event *again; /* a pass over the listeners is due */
-	bool look_again;     /* something was adopted: is its process still there in a second? */
+	struct steering *steering; /* NULL: cannot be told */
+	struct event *again;	   /* a pass over the listeners is due */
+	bool look_again; /* something was adopted: is its process still there in a second? */
 	uint32_t inode[MAX_LISTENERS]; /* of the socket in each slot, as listed last */
 	int mtu;		       /* smallest of the target's interfaces */
 

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* steering.h - which listeners are steered by a reuseport program that is not ours. */
+#ifndef LIMPET_STEERING_H
+#define LIMPET_STEERING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct steering;
+
+/* Loads the iterator (bpf/steering.bpf.c). selector: our own program. NULL with a line in the log:
+ * the kernel has no such iterator; nothing is then taken for foreign. */
+struct steering *steering_new(int selector);
+void steering_free(struct steering *steering);
+
+/* Look at all listeners of this network namespace. 0 or -errno. Costs a look at each TCP socket
+ * (about 0.1 ms for 1,000). */
+int steering_read(struct steering *steering);
+/* Was the listener, when it was looked at last, steered by somebody else's program? */
+bool steering_is_foreign(const struct steering *steering, uint64_t cookie);
+
+#endif
