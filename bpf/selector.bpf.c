@@ -20,14 +20,18 @@
 /* Listeners that turn out to be closed already are passed over; so many in one selection. */
 #define SELECT_TRIES 4
 
-#define NO_LISTENER 0xffffffffU
-
+/*
+ * Kernels before 6.7 verify the callback of bpf_loop for its first round only, and cut out the code
+ * that this round cannot reach. So what a callback both reads and writes must begin with a value
+ * that the verifier does not know: it is taken from a map, where it is always 0.
+ */
 struct fewest {
 	struct group *group;
 	__u32 state;  /* of the instances that count: enum instance_state */
 	bool stalled; /* those whose queue is half full count too */
 	__u32 start;  /* where to begin, by the packet's hash: equal loads are shared */
-	__u32 connections;
+	__u32 found;
+	__u32 connections; /* of what is found */
 	__u32 listener;
 	__u32 instance;
 	__u32 closed[SELECT_TRIES];
@@ -185,10 +189,11 @@ static long compare_member(__u32 index, struct fewest *fewest)
 	load = bpf_map_lookup_elem(&instance_load, &slot);
 	if (!instance || !load || instance->state != fewest->state)
 		return 0;
-	if (fewest->listener != NO_LISTENER && load->connections >= fewest->connections)
+	if (fewest->found && load->connections >= fewest->connections)
 		return 0;
 	if (!fewest->stalled && is_stalled(listener))
 		return 0;
+	fewest->found = 1;
 	fewest->listener = listener;
 	fewest->instance = slot;
 	fewest->connections = load->connections;
@@ -206,9 +211,10 @@ static __always_inline bool select_fewest(struct sk_reuseport_md *ctx, struct gr
 	fewest.start = ctx->hash % members;
 	__builtin_memset(fewest.closed, 0xff, sizeof(fewest.closed));
 	for (int i = 0; i < SELECT_TRIES; i++) {
-		fewest.listener = NO_LISTENER;
+		fewest.found = group->zero;
+		fewest.connections = group->zero;
 		bpf_loop(MAX_MEMBERS, compare_member, &fewest, 0);
-		if (fewest.listener == NO_LISTENER)
+		if (!fewest.found)
 			return false;
 		if (try_listener(ctx, fewest.listener)) {
 			*slot = fewest.instance;

@@ -357,7 +357,7 @@ struct member {
 
 struct group {
 	__u32 members;
-	__u32 zero;
+	__u32 zero; /* 0: the selector counts on it */
 	struct member member[MAX_MEMBERS];
 };
 
