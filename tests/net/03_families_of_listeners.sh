@@ -18,16 +18,24 @@ check_is "that process" "$both" "$pid"
 check_is "t1 shows the client as IPv4" t1 "$(holder t1 198.18.0.7)"
 check_all_reach "its connections come back" "$both" 50 198.18.0.7
 
-wildcard=$(start_instance t1 --bind 0.0.0.0) || exit 1
+# Listeners that are bound more closely are groups of their own, and the kernel prefers those: they
+# serve all new connections, whoever has an affinity elsewhere (sk_reuseport(7) chooses in a group).
 bound=$(start_instance t1 --bind 203.0.113.10) || exit 1
 bound6=$(start_instance t1 --bind 2001:db8:113::10) || exit 1
-check_soon "all four are adopted" 10 instances_are t1 4
-
-# The kernel prefers the most specific group of listeners: the bound ones serve new clients.
+check_soon "all three are adopted" 10 instances_are t1 3
 check_all_reach "a listener bound to the service's address gets new clients" "$bound" 5 198.18.0.8
 check_all_reach "and its like for IPv6" "$bound6" 5 2001:db8:198::8 --to 2001:db8:113::10
+pid=$(ask_affinity 198.18.0.9) || fail "a client of the bound listener gets an affinity"
+check_is "of that process" "$bound" "$pid"
+
 kill "$bound"
-check_soon "the bound one ends" 10 instances_are t1 3
-check_all_reach "the client with an affinity reaches the wildcard's process again" "$both" 50 198.18.0.7
-check_json "then the wildcards serve" "set(d['answers']) <= {'$both', '$wildcard'} and not d['failed']" \
+check_soon "the bound one ends" 10 instances_are t1 2
+check_all_reach "the wildcard serves IPv4 again, the affinity holds" "$both" 50 198.18.0.7
+check_json "and serves the others" "d['answers'] == {'$both': 21} and not d['failed']" \
 	"$(client many --source 198.18.0.20-40)"
+
+kill "$bound6"
+wildcard=$(start_instance t1 --bind 0.0.0.0) || exit 1
+check_soon "an IPv4 wildcard is adopted" 10 instances_are t1 2
+check_all_reach "it serves IPv4 clients" "$wildcard" 5 198.18.0.50
+check_all_reach "the one for both families serves IPv6 clients" "$both" 5 2001:db8:198::50 --to 2001:db8:113::10
