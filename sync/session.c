@@ -143,12 +143,12 @@ static void on_failure(struct session *session, short what)
 		why = ERR_reason_error_string(error);
 	else if ((what & BEV_EVENT_ERROR) && number)
 		why = strerror(number);
-	snprintf(text, sizeof(text), "%s%s", verified != X509_V_OK ? "its certificate: " : "",
-		 why ? why : "TLS error");
+	snprintf(text, sizeof(text), "%s%s%s", verified != X509_V_OK ? "its certificate: " : "",
+		 why ? why : "TLS error",
+		 verified != X509_V_OK || error ? "; check both nodes' certificates" : "");
 	/* Before HELLO a TLS error is a refusal, by either side; else nobody was there. */
 	if (session->state <= SESSION_HELLO && (verified != X509_V_OK || error))
-		log_warning("session: no session with %s: %s; check both nodes' certificates",
-			    session->label, text);
+		session_log_refusal(session, "no session with", text);
 	session_lost(session,
 		     session->state == SESSION_OPEN && node_lives(what, number) ? GOODBYE_STOPPING
 										: 0,

@@ -53,6 +53,8 @@ void session_closing(struct session *session);
 void session_lost(struct session *session, enum goodbye_reason reason, const char *text);
 
 /* session_stream.c */
+/* "session: WHAT PEER: TEXT", at most 20 in 10 s. */
+void session_log_refusal(struct session *session, const char *what, const char *text);
 void session_set_label(struct session *session, const char *name);
 void session_set_text(struct session *session, enum goodbye_reason reason, const char *text);
 size_t session_unsent(const struct session *session);

@@ -12,7 +12,10 @@
 #include "session_internal.h"
 #include "tls.h"
 
-#define QUEUE_MAX (8 * 1024 * 1024) /* of session_send, which does not wait for room */
+/* Strangers may knock as often as they like, but not fill the disk with what is logged of them. */
+#define REFUSALS    20
+#define REFUSALS_MS 10000
+#define QUEUE_MAX   (8 * 1024 * 1024) /* of session_send, which does not wait for room */
 
 static const char *reason_text(int reason)
 {
@@ -159,9 +162,27 @@ void session_leave(struct session *session, enum goodbye_reason reason, const ch
 /* ------------------------------------------------------------------------------------------------
  * in */
 
+void session_log_refusal(struct session *session, const char *what, const char *text)
+{
+	static unsigned int logged, unlogged;
+	static uint64_t since_ms;
+	uint64_t now = agent_now_ms();
+
+	if (now - since_ms > REFUSALS_MS) {
+		if (unlogged)
+			log_warning("session: %u more refusals were not logged", unlogged);
+		since_ms = now;
+		logged = unlogged = 0;
+	}
+	if (++logged > REFUSALS)
+		unlogged++;
+	else
+		log_warning("session: %s %s: %s", what, session->label, text);
+}
+
 static void refuse(struct session *session, enum goodbye_reason reason, const char *text)
 {
-	log_warning("session: refused %s: %s", session->label, text);
+	session_log_refusal(session, "refused", text);
 	session_end(session, reason, text);
 }
 
