@@ -145,12 +145,14 @@ static void restore_targets(struct router_part *router, const struct roster_entr
 {
 	unsigned int free_number = 0;
 
+	router->settled = true; /* nothing is pinned that is better than what will be reported */
 	for (unsigned int i = 0; i < MAX_TARGETS; i++) {
 		const struct target *pinned = &router->forwards[i].pinned;
 		const struct roster_entry *entry = roster_find(entries, count, pinned->name);
 
 		if (!pinned->name[0])
 			continue;
+		router->settled = false;
 		router_mirror_restore_target(router->mirror, (uint16_t)i, pinned->name,
 					     entry ? entry->node_id : 0,
 					     entry ? &entry->address : &pinned->address, entry);
