@@ -3,10 +3,15 @@
  * check.c - `limpet check`: the configuration, and this machine against it. What is wrong is an
  * error; what may be meant that way, but has surprised others, is a note.
  */
+#include <json-c/json.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "commands.h"
+#include "control.h"
 #include "log.h"
+
+#define AGENT_TIMEOUT_MS 1000
 
 /* A number below /proc/sys; -1: not there. */
 static int read_sysctl(const char *name)
@@ -53,6 +58,40 @@ static void note_target(const struct config_target *target)
 			    "other processes; with 2 it can (after a restart of the machine)");
 }
 
+static const char *member(struct json_object *row, const char *name)
+{
+	struct json_object *value = NULL;
+
+	json_object_object_get_ex(row, name, &value);
+	return value ? json_object_get_string(value) : "";
+}
+
+/* Who listens on a service's address and port, and cannot be adopted or steered to. */
+static void note_listeners(const struct config *config)
+{
+	struct json_object *rows = NULL;
+	char *body = NULL;
+
+	if (control_request_within(config, "GET", "/instances", AGENT_TIMEOUT_MS, &body) == 200)
+		rows = json_tokener_parse(body);
+	free(body);
+	if (!json_object_is_type(rows, json_type_array)) {
+		json_object_put(rows);
+		log_info(
+			"limpetd does not run here: which listeners can be adopted is not checked");
+		return;
+	}
+	for (size_t i = 0; i < json_object_array_length(rows); i++) {
+		struct json_object *row = json_object_array_get_idx(rows, i);
+
+		if (*member(row, "remedy"))
+			log_warning("service %s: %s (pid %s) is %s: %s", member(row, "service"),
+				    member(row, "command"), member(row, "pid"),
+				    member(row, "state"), member(row, "remedy"));
+	}
+	json_object_put(rows);
+}
+
 int command_check(const struct config *config, int argc, char **argv)
 {
 	char text[CONFIG_ERROR];
@@ -65,8 +104,10 @@ int command_check(const struct config *config, int argc, char **argv)
 		log_error("%s", text);
 		return 1;
 	}
-	if (config->has_target)
+	if (config->has_target) {
 		note_target(&config->target);
+		note_listeners(config);
+	}
 	printf("%s: ok\n", config->path);
 	return 0;
 }

@@ -63,5 +63,9 @@ int xdp_attach(const char *interface, unsigned int index, int program)
 		log_info("%s: generic XDP (driver has no native support)", interface);
 	else
 		log_info("%s: generic XDP (driver refuses native: %s)", interface, strerror(-why));
+	log_info(
+		"%s: generic XDP sees packets after GRO and LRO have merged them, which makes them "
+		"too big to forward; on a router: ethtool -K %s gro off lro off",
+		interface, interface);
 	return link;
 }
