@@ -219,6 +219,17 @@ int maps_walk(const struct maps *maps, enum map_id id,
 	}
 }
 
+/* One counter's values, into room for one of each CPU. */
+static int sum_counter(const struct maps *maps, __u32 counter, __u64 *each, int cpus, __u64 *sum)
+{
+	int error = bpf_map_lookup_elem(maps->fd[MAP_COUNTERS], &counter, each);
+
+	*sum = 0;
+	for (int cpu = 0; cpu < cpus && !error; cpu++)
+		*sum += each[cpu];
+	return error;
+}
+
 int maps_counters(const struct maps *maps, __u64 counters[COUNTERS])
 {
 	int cpus = libbpf_num_possible_cpus();
@@ -230,12 +241,24 @@ int maps_counters(const struct maps *maps, __u64 counters[COUNTERS])
 	each = calloc(cpus, sizeof(*each));
 	if (!each)
 		return -ENOMEM;
-	for (__u32 counter = 0; counter < COUNTERS && !error; counter++) {
-		error = bpf_map_lookup_elem(maps->fd[MAP_COUNTERS], &counter, each);
-		counters[counter] = 0;
-		for (int cpu = 0; cpu < cpus; cpu++)
-			counters[counter] += each[cpu];
-	}
+	for (__u32 counter = 0; counter < COUNTERS && !error; counter++)
+		error = sum_counter(maps, counter, each, cpus, &counters[counter]);
+	free(each);
+	return error;
+}
+
+int maps_counter(const struct maps *maps, enum counter counter, __u64 *sum)
+{
+	int cpus = libbpf_num_possible_cpus();
+	__u64 *each;
+	int error;
+
+	if (cpus < 0)
+		return cpus;
+	each = calloc(cpus, sizeof(*each));
+	if (!each)
+		return -ENOMEM;
+	error = sum_counter(maps, counter, each, cpus, sum);
 	free(each);
 	return error;
 }

@@ -91,7 +91,8 @@ int maps_walk(const struct maps *maps, enum map_id id,
 
 /* Sums over the CPUs. */
 int maps_counters(const struct maps *maps, __u64 counters[COUNTERS]);
-const char *counter_name(enum counter counter); /* "held_unknown" */
+int maps_counter(const struct maps *maps, enum counter counter, __u64 *sum); /* just one */
+const char *counter_name(enum counter counter);				     /* "held_unknown" */
 const char *counter_text(enum counter counter);
 
 /* A new ring from slots[RING_SIZE] in place of the present one, in one step. */

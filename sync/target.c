@@ -6,8 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <bpf/libbpf.h>
-
 #include "addresses.h"
 #include "affinities.h"
 #include "events.h"
@@ -103,15 +101,13 @@ static const struct target_mirror_ops operations = {
 /* ------------------------------------------------------------------------------------------------
  * events, lost ones, rescans */
 
-static uint64_t count_lost(struct target_part *target)
+static uint64_t count_lost(const struct target_part *target)
 {
-	const __u32 key = COUNT_EVENT_LOST;
-	uint64_t lost = 0;
+	__u64 lost;
 
-	if (maps_get(&target->agent->maps, MAP_COUNTERS, &key, target->lost_by_cpu))
+	/* Not known: as if none had been. */
+	if (maps_counter(&target->agent->maps, COUNT_EVENT_LOST, &lost))
 		return target->events_lost;
-	for (unsigned int i = 0; i < target->cpus; i++)
-		lost += target->lost_by_cpu[i];
 	return lost;
 }
 
@@ -297,16 +293,10 @@ static int start_parts(struct target_part *target)
 static int start_events(struct target_part *target)
 {
 	const struct timeval period = {.tv_usec = TICK_MS * 1000};
-	int cpus = libbpf_num_possible_cpus();
 
-	if (cpus <= 0)
-		return -EIO;
-	target->cpus = cpus;
-	target->lost_by_cpu = calloc(target->cpus, sizeof(*target->lost_by_cpu));
 	target->recover = event_new(target->agent->base, -1, 0, recover, target);
 	target->tick = event_new(target->agent->base, -1, EV_PERSIST, tick, target);
-	if (!target->lost_by_cpu || !target->recover || !target->tick ||
-	    event_add(target->tick, &period))
+	if (!target->recover || !target->tick || event_add(target->tick, &period))
 		return -ENOMEM;
 	return 0;
 }
@@ -350,7 +340,6 @@ void target_stop(struct target_part *target)
 	target_links_stop(target);
 	free_event(target->tick);
 	free_event(target->recover);
-	free(target->lost_by_cpu);
 	rescan_free(target->rescan);
 	affinities_free(target->affinities);
 	listeners_free(target->listeners);

@@ -44,10 +44,8 @@ struct target_part {
 
 	struct event *tick;
 	unsigned int ticks;
-	struct event *recover; /* events were lost: everything is looked at again */
-	uint64_t *lost_by_cpu; /* room for the counter EVENT_LOST */
-	unsigned int cpus;
-	uint64_t events_lost;	/* what it was at the last rescan */
+	struct event *recover;	/* events were lost: everything is looked at again */
+	uint64_t events_lost;	/* counter EVENT_LOST at the last rescan */
 	bool readiness_changed; /* READY is to be worked out again at the next tick */
 	bool end_affinities;	/* draining: connections only */
 };
