@@ -171,6 +171,14 @@ note:
 	return choice;
 }
 
+/* Targets' tables are still missing: what is not known for certain is held. */
+static __always_inline bool holds(const struct question *question, const struct standing *standing)
+{
+	if (standing->in_sync)
+		return false;
+	return !standing->active || question->now_ns < standing->since_ns + question->hold_ns;
+}
+
 /* Any other packet that belongs to nothing that is known: a wrong guess is a RST (promise 4). */
 static __noinline int choose_unknown(const struct question *question)
 {
@@ -179,20 +187,20 @@ static __noinline int choose_unknown(const struct question *question)
 	int choice;
 
 	get_standing(&standing);
+	if (holds(question, &standing)) {
+		count(COUNT_HELD_UNKNOWN);
+		return CHOICE_DROP;
+	}
+	if (!sighting_ripe(&question->key, standing.since_ns, question->now_ns)) {
+		count(COUNT_HELD_SIGHTING);
+		return CHOICE_DROP;
+	}
 	if (!standing.in_sync) {
-		if (!standing.active || question->now_ns < standing.since_ns + question->hold_ns) {
-			count(COUNT_HELD_UNKNOWN);
-			return CHOICE_DROP;
-		}
 		choice = ring_target(question, GUESS_RING);
 		if (choice < 0)
 			return choice;
 		count(COUNT_GUESS_UNSYNCED);
 		goto note;
-	}
-	if (!sighting_ripe(&question->key, standing.since_ns, question->now_ns)) {
-		count(COUNT_HELD_SIGHTING);
-		return CHOICE_DROP;
 	}
 	if (affinity_holder(question, &target) == HOLDER_USABLE) {
 		count(COUNT_GUESS_AFFINITY);
@@ -209,6 +217,16 @@ note:
 		flow_note(&question->key, FLOW_STATE_NOTED, choice, question->tcp->sequence,
 			  question->now_ns);
 	return choice;
+}
+
+/* What has ended and lingers may have begun anew, through another router, at a target that has not
+ * sent its table. */
+static __noinline bool lingers_in_doubt(const struct question *question)
+{
+	struct standing standing;
+
+	get_standing(&standing);
+	return holds(question, &standing);
 }
 
 /* What is known of a flow; `flow` counts only if has_flow, `reported` only if has_report. */
@@ -326,7 +344,7 @@ static __always_inline int choose_other(const struct question *question,
 				  question->now_ns);
 		return known_target(flow->target, COUNT_FLOW_HALF_OPEN);
 	}
-	if (known->has_report)
+	if (is_open(known) || (known->has_report && !lingers_in_doubt(question)))
 		return known_target(known->reported.target, COUNT_FLOW_CONNECTION);
 	return choose_unknown(question);
 }

@@ -78,6 +78,13 @@ static void test_held_by_standby(void **state)
 	check_held("deactivated");
 }
 
+/* It may be on its way from a target that is in sync. */
+static void wait_for_report(void)
+{
+	EXPECT_DROP("its report may be on its way", ACK(), SERVICE, COUNT_HELD_SIGHTING);
+	assert_true(age_sighting(CLIENT, 40000, SHOP, SIGHTING_NS));
+}
+
 static void test_guess_unsynced(void **state)
 {
 	struct settings settings = router_settings();
@@ -85,22 +92,45 @@ static void test_guess_unsynced(void **state)
 	(void)state;
 	settings.hold_ns = 0; /* over at once */
 	put_settings(&settings);
-	put_role(ROLE_ACTIVE, 2, world_now_ns());
+	put_role(ROLE_ACTIVE, 2, 1);
 	put_sync(2, 0, 1);
 	put_affinity(CLIENT, 0, T1);
+	wait_for_report();
 	EXPECT_DROP("there is no ring of them", ACK(), SERVICE, COUNT_DROP_NO_TARGET);
 	put_ring(GUESS_RING, NO_NUMBER);
+	wait_for_report();
 	EXPECT_DROP("none of them can be reached", ACK(), SERVICE, COUNT_DROP_NO_TARGET);
 	put_ring(GUESS_RING, T3);
+	wait_for_report();
 	EXPECT("RST: among those that are missing", SEGMENT(TCP_RST), XDP_TX,
 	       TO_T3(SEGMENT(TCP_RST)), SERVICE, COUNT_GUESS_UNSYNCED, COUNT_FORWARDED_PACKETS);
 	assert_false(has_flow(40000));
+	wait_for_report();
 	EXPECT("data", ACK(), XDP_TX, TO_T3(ACK()), SERVICE, COUNT_GUESS_UNSYNCED,
 	       COUNT_FORWARDED_PACKETS);
 	assert_true(is_noted(40000, T3));
 	put_ring(GUESS_RING, T2);
 	EXPECT("the guess is kept", ACK(), XDP_TX, TO_T3(ACK()), SERVICE, COUNT_FLOW_NOTED,
 	       COUNT_FORWARDED_PACKETS);
+}
+
+/* What lingers may be another target's by now. */
+static void test_lingers_in_doubt(void **state)
+{
+	(void)state;
+	put_connection(CLIENT, 40000, SHOP, T3, CONNECTION_LINGERS);
+	put_role(ROLE_ACTIVE, 2, world_now_ns());
+	put_sync(2, 0, 1);
+	EXPECT_DROP("a target is missing", ACK(), SERVICE, COUNT_HELD_UNKNOWN);
+	put_sync(2, 1, 1);
+	EXPECT("everybody is here", ACK(), XDP_TX, TO_T3(ACK()), SERVICE, COUNT_FLOW_CONNECTION,
+	       COUNT_FORWARDED_PACKETS);
+	put_sync(2, 0, 1);
+	put_role(ROLE_ACTIVE, 2, 1);
+	EXPECT("held for long enough", ACK(), XDP_TX, TO_T3(ACK()), SERVICE, COUNT_FLOW_CONNECTION,
+	       COUNT_FORWARDED_PACKETS);
+	put_role(ROLE_STANDBY, 2, 1);
+	EXPECT_DROP("a standby", ACK(), SERVICE, COUNT_HELD_UNKNOWN);
 }
 
 /* In sync: the report of a flow that nobody knows is on its way, or there is none. */
@@ -424,6 +454,7 @@ int main(void)
 		cmocka_unit_test_setup(test_held, world_reset),
 		cmocka_unit_test_setup(test_held_by_standby, world_reset),
 		cmocka_unit_test_setup(test_guess_unsynced, world_reset),
+		cmocka_unit_test_setup(test_lingers_in_doubt, world_reset),
 		cmocka_unit_test_setup(test_sighting, world_reset),
 		cmocka_unit_test_setup(test_guess_not_noted, world_reset),
 		cmocka_unit_test_setup(test_guess_affinity, world_reset),
