@@ -53,7 +53,7 @@ static __always_inline int repair_open(const struct agent_call *call)
 	}
 	socket.scope = service->scope;
 	socket.client_prefix = service->client_prefix;
-	return connection_open(call->id, &socket, call->instance);
+	return connection_open(call->id, &socket, call->instance, false);
 }
 
 static __always_inline int repair_close(const struct agent_call *call)

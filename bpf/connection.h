@@ -116,9 +116,11 @@ static __always_inline int connection_insert(__u64 cookie, const struct socket_c
 	return error;
 }
 
-/* A connection is established: 0 or a negative errno, and then nothing is entered, and counted why.
+/* A connection is established: 0 or a negative errno, and then nothing is entered, and counted why,
+ * unless this is tried again.
  */
-SUBPROGRAM int connection_open(__u64 cookie, const struct socket_connection *socket, __u32 slot)
+SUBPROGRAM int connection_open(__u64 cookie, const struct socket_connection *socket, __u32 slot,
+			       bool again)
 {
 	int error = connection_count(socket, slot);
 
@@ -127,10 +129,10 @@ SUBPROGRAM int connection_open(__u64 cookie, const struct socket_connection *soc
 		if (error)
 			connection_uncount(socket, slot);
 	}
-	if (error) {
+	if (error && !again)
 		count(error == -E2BIG || error == -ENOMEM ? COUNT_TRACK_FULL : COUNT_TRACK_RETRY);
+	if (error)
 		return error;
-	}
 	count(COUNT_TRACK_OPENED);
 	event_connection(&socket->key, cookie, CONNECTION_END_CLOSED);
 	return 0;

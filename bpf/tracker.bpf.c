@@ -68,8 +68,9 @@ static __always_inline void make_timed(const struct target_service *service, __u
 		count(COUNT_AFFINITY_FULL);
 }
 
-static __always_inline void established(struct sock *sk)
+static __always_inline void established(struct sock *sk, bool again)
 {
+	__u64 cookie = bpf_get_socket_cookie(sk);
 	struct socket_connection socket = {};
 	struct target_service *service;
 	struct socket_note *note;
@@ -78,8 +79,8 @@ static __always_inline void established(struct sock *sk)
 
 	read_ends(sk, &ends);
 	service = service_of(&ends, &number);
-	if (!service)
-		return;
+	if (!service || bpf_map_lookup_elem(&sockets, &cookie))
+		return; /* none of ours, or entered already */
 	note = bpf_sk_storage_get(&socket_notes, sk, 0, 0);
 	if (note && note->instance && note->instance <= MAX_INSTANCES)
 		slot = note->instance - 1;
@@ -88,7 +89,7 @@ static __always_inline void established(struct sock *sk)
 	socket.key.service = number;
 	socket.scope = service->scope;
 	socket.client_prefix = service->client_prefix;
-	if (connection_open(bpf_get_socket_cookie(sk), &socket, slot))
+	if (connection_open(cookie, &socket, slot, again))
 		return;
 	if (service->affinity == AFFINITY_BY_TIME && slot != NO_INSTANCE)
 		make_timed(service, number, &socket, slot);
@@ -127,23 +128,49 @@ static __always_inline __u8 how_closed(int before)
 								     : CONNECTION_END_CLOSED;
 }
 
+static __always_inline bool has_opened(int before, int after)
+{
+	return before == TCP_SYN_RECV && after == TCP_ESTABLISHED;
+}
+
+static __always_inline void track_connection(struct sock *sk, int before, int after, bool again)
+{
+	if (has_opened(before, after))
+		established(sk, again);
+	else
+		connection_close(bpf_get_socket_cookie(sk), how_closed(before));
+}
+
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(track_state, struct sock *sk, int before, int after)
 {
-	bool opened = before == TCP_SYN_RECV && after == TCP_ESTABLISHED;
-
-	if (!opened && after != TCP_CLOSE && after != TCP_LISTEN)
+	if (!has_opened(before, after) && after != TCP_CLOSE && after != TCP_LISTEN)
 		return 0;
 	if (!is_tracked(sk))
 		return 0;
-	if (opened)
-		established(sk);
-	else if (after == TCP_LISTEN)
+	if (after == TCP_LISTEN)
 		listens(sk);
 	else if (before == TCP_LISTEN)
 		listens_no_more(sk);
 	else
-		connection_close(bpf_get_socket_cookie(sk), how_closed(before));
+		track_connection(sk, before, after, false);
+	return 0;
+}
+
+/*
+ * The same for connections, once more. The kernel does not run a tracing program on a CPU where it
+ * is running already, and says so to nobody: a packet that comes in while a process closes another
+ * connection would be missed. It interrupts one of the two programs at most; the other one runs. To
+ * enter what is entered, or to remove what is gone, does nothing. Listeners come and go in
+ * processes only.
+ */
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(track_again, struct sock *sk, int before, int after)
+{
+	if (before == TCP_LISTEN || (!has_opened(before, after) && after != TCP_CLOSE))
+		return 0;
+	if (is_tracked(sk))
+		track_connection(sk, before, after, true);
 	return 0;
 }
 

@@ -44,7 +44,7 @@ static struct selector_bpf *selector;
 static struct request_bpf *request;
 static struct agent_bpf *agent;
 
-static struct bpf_link *links[MAX_LINKS];
+static struct bpf_link *links[MAX_LINKS], *track_first, *track_again;
 static unsigned int link_count;
 static struct bpf_map *shared[MAX_SHARED];
 static unsigned int shared_count;
@@ -125,6 +125,17 @@ static void keep_link(struct bpf_link *link)
 {
 	assert_int_equal(libbpf_get_error(link), 0);
 	links[link_count++] = link;
+}
+
+/* Which of the two programs for connections runs. */
+void stage_track(bool first, bool again)
+{
+	bpf_link__destroy(track_first);
+	bpf_link__destroy(track_again);
+	track_first = first ? bpf_program__attach(tracker->progs.track_state) : NULL;
+	track_again = again ? bpf_program__attach(tracker->progs.track_again) : NULL;
+	assert_true(!first || track_first);
+	assert_true(!again || track_again);
 }
 
 static void write_text(const char *path, const char *text)
@@ -248,7 +259,7 @@ int stage_load(void **state)
 	load_object(selector->obj);
 	load_object(request->obj);
 	load_object(agent->obj);
-	keep_link(bpf_program__attach(tracker->progs.track_state));
+	stage_track(true, true);
 	keep_link(bpf_program__attach(tracker->progs.track_exit));
 	keep_link(bpf_program__attach_cgroup(tracker->progs.lower_mss, directory));
 	keep_link(bpf_program__attach_cgroup(request->progs.request_set, directory));
@@ -263,6 +274,7 @@ int stage_unload(void **state)
 {
 	(void)state;
 	ring_buffer__free(ring);
+	stage_track(false, false);
 	while (link_count)
 		bpf_link__destroy(links[--link_count]);
 	agent_bpf__destroy(agent);

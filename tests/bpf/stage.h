@@ -36,6 +36,9 @@ int stage_unload(void **state);
 int stage_begin(void **state);
 int stage_end(void **state);
 
+/* Which of the two programs for connections run: track_state, track_again. Both, otherwise. */
+void stage_track(bool first, bool again);
+
 enum stage_map {
 	STAGE_CONNECTION_MAP,
 	STAGE_SOCKET_MAP,

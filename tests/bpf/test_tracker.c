@@ -156,6 +156,29 @@ static void test_killed_with_connections(void **state)
 	assert_int_equal(stage_instance_load(0).connections, 0);
 }
 
+/* The kernel leaves a program out where it interrupts itself: either of the two does it all. */
+static void test_either_program(void **state)
+{
+	static const bool rows[][2] = {{true, false}, {false, true}};
+	struct pair pair;
+
+	(void)state;
+	listen_all(SERVICE4, 80);
+	for (unsigned int open = 0; open < 2; open++) {
+		for (unsigned int end = 0; end < 2; end++) {
+			stage_track(rows[open][0], rows[open][1]);
+			pair = stage_pair(CLIENT, SERVICE4, 80);
+			assert_int_equal(stage_client_connections(CLIENT, pair.instance), 1);
+			assert_int_equal(stage_ask(pair.server, 0, 0, 0), 0);
+			stage_track(rows[end][0], rows[end][1]);
+			stage_close_pair(&pair);
+			assert_true(stage_wait_connections(0));
+			assert_int_equal(stage_client_connections(CLIENT, pair.instance), 0);
+		}
+	}
+	stage_track(true, true);
+}
+
 /* Two processes connect and close as fast as they can, all from one client, so that its count comes
  * and goes on several CPUs at once; at the end all is counted (stage_end checks that it is 0). */
 static void test_churn(void **state)
@@ -335,6 +358,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(every_way_of_closing),
 		TEST(killed_with_connections),
+		TEST(either_program),
 		TEST(churn),
 		TEST(table_full),
 		TEST(listener_events),
