@@ -356,12 +356,16 @@ void target_stop(struct target_part *target)
 
 int target_reload(struct target_part *target, const struct config *config)
 {
+	const struct config *before = target->config;
 	int err;
 
 	target->config = config;
 	err = target_links_configure(target);
-	if (err)
+	if (err) {
+		target->config = before;
+		target_links_configure(target);
 		return err;
+	}
 	listeners_configure(target->listeners);
 	target_condition_changed(target);
 	target_services_changed(target);

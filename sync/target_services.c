@@ -156,7 +156,9 @@ static void retire(struct target_part *target, unsigned int number)
 	maps_delete(&target->agent->maps, MAP_SERVED, &service->key);
 	if (!address_served(numbers, &service->key.address))
 		maps_delete(&target->agent->maps, MAP_SERVED, &address);
-	log_info("service %s is no longer served: no router lists it", service->name);
+	log_info("service %s is no longer served: no router lists it, or this node does not allow "
+		 "it",
+		 service->name);
 	if (!services_scope_active(numbers, service->scope))
 		end_scope(target, service->scope, "no service is left in it");
 }

@@ -362,7 +362,7 @@ static int open_link(struct target_part *target, const struct config_endpoint *e
 	return 0;
 }
 
-static void close_link(struct router_link *link, const char *text)
+static void close_link(struct router_link *link, enum goodbye_reason reason, const char *text)
 {
 	struct router_list *list = &link->target->list[index_of(link)];
 	struct session *session = link->session;
@@ -370,7 +370,7 @@ static void close_link(struct router_link *link, const char *text)
 	event_free(link->retry);
 	lost(link);
 	if (session)
-		session_leave(session, GOODBYE_STOPPING, text);
+		session_leave(session, reason, text);
 	free(list->service);
 	memset(list, 0, sizeof(*list));
 	memset(link, 0, sizeof(*link));
@@ -404,8 +404,8 @@ int target_links_configure(struct target_part *target)
 
 	for (unsigned int i = 0; i < MAX_ROUTERS; i++)
 		if (target->link[i].used && !wanted(config, &target->link[i].endpoint))
-			close_link(&target->link[i], "the target's configuration lists this "
-						     "router no more");
+			close_link(&target->link[i], GOODBYE_LEAVING,
+				   "the target's configuration lists this router no more");
 	for (unsigned int i = 0; i < config->router_count && !err; i++)
 		if (!is_linked(target, &config->routers[i]))
 			err = open_link(target, &config->routers[i]);
@@ -421,7 +421,7 @@ void target_links_stop(struct target_part *target)
 {
 	for (unsigned int i = 0; i < MAX_ROUTERS; i++)
 		if (target->link[i].used)
-			close_link(&target->link[i], "the agent stops");
+			close_link(&target->link[i], GOODBYE_STOPPING, "the agent stops");
 }
 
 void target_link_wake(struct target_part *target, unsigned int router)
