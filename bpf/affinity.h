@@ -106,6 +106,8 @@ SUBPROGRAM int affinity_over(const struct affinity_key *key, struct target_affin
 	}
 	/* The count first: a close notes its time before it counts down. */
 	connections = client_connections(key, slot);
+	if (affinity_is_drained(affinity, instance->state, connections))
+		return END_EXPIRED;
 	return now_ns >= affinity_expires_ns(affinity, connections) ? END_EXPIRED : END_NONE;
 }
 

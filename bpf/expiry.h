@@ -36,4 +36,13 @@ static inline __u64 affinity_expires_ns(const struct target_affinity *affinity, 
 	return idle < end ? idle : end;
 }
 
+/* A timed affinity to an instance that drains ends with the client's last connection: nobody has
+ * asked for it. */
+static inline int affinity_is_drained(const struct target_affinity *affinity, __u32 instance_state,
+				      __u32 connections)
+{
+	return instance_state == INSTANCE_DRAINING && affinity->flags & AFFINITY_FLAG_TIMED &&
+	       !connections;
+}
+
 #endif

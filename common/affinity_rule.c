@@ -22,7 +22,8 @@ enum affinity_end affinity_over(const struct target_affinity *affinity,
 		return END_INSTANCE;
 	if (affinity->process && affinity->process != facts->process)
 		return END_PROCESS;
-	if (facts->now_ns >= affinity_expires_ns(affinity, facts->connections))
+	if (affinity_is_drained(affinity, facts->instance_state, facts->connections) ||
+	    facts->now_ns >= affinity_expires_ns(affinity, facts->connections))
 		return END_EXPIRED;
 	return END_NONE;
 }

@@ -287,6 +287,29 @@ static void test_timed(void **state)
 	assert_int_equal(affinity.idle_ns, 77 * 1000000ULL);
 }
 
+static void test_timed_ends_with_a_drain(void **state)
+{
+	struct instance instance;
+	struct pair pair, again;
+
+	(void)state;
+	for (uint32_t slot = 0; slot < INSTANCES; slot++)
+		stage_listen(slot, SERVICE4, 81);
+	pair = stage_pair(CLIENT, SERVICE4, 81);
+	instance = stage_instance(pair.instance);
+	instance.state = INSTANCE_DRAINING;
+	stage_put_instance(pair.instance, &instance);
+	/* As long as the client is connected it is served there. */
+	again = stage_pair(CLIENT, SERVICE4, 81);
+	assert_int_equal(again.instance, pair.instance);
+	assert_int_equal(stage_reap(CLIENT), -EBUSY);
+	stage_close_pair(&pair);
+	stage_close_pair(&again);
+	assert_true(stage_wait_connections(0));
+	assert_int_equal(stage_reap(CLIENT), -EAGAIN);
+	assert_int_not_equal(stage_pair(CLIENT, SERVICE4, 81).instance, pair.instance);
+}
+
 static long long now_ms(void)
 {
 	struct timespec now;
@@ -335,6 +358,7 @@ int main(void)
 		TEST(instance_end),
 		TEST(ended_by_the_agent),
 		TEST(timed),
+		TEST(timed_ends_with_a_drain),
 		TEST(everywhere),
 	};
 
