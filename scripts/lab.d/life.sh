@@ -161,9 +161,31 @@ list_is_gone()
 	objects_are_gone <"$1"
 }
 
-namespaces_are_gone()
+# Processes of this lab, and whoever else is in its network namespaces, as "PID START". The number
+# of a namespace says nothing once it is gone: the kernel gives it to the next one.
+lab_processes()
 {
-	! readlink /proc/[0-9]*/ns/net | grep -qxFf "$1"
+	local pid
+
+	{
+		find "$LAB_CGROUP" -name cgroup.procs -exec cat {} + 2>/dev/null
+		for pid in "$LAB_DIR"/*/pid; do
+			pid=$(cat "$pid" 2>/dev/null) || continue
+			lsns -n -t net -o NS -p "$pid" 2>/dev/null | xargs -r lsns -n -o PID 2>/dev/null
+		done
+	} | sort -un | while read -r pid; do
+		echo "$pid $(process_start_time "$pid")"
+	done
+}
+
+# Lines "PID START" of the file.
+processes_are_gone()
+{
+	local pid start
+
+	while read -r pid start; do
+		process_is_gone "$pid" || [ "$(process_start_time "$pid")" != "$start" ] || return 1
+	done <"$1"
 }
 
 # Everything of this lab, whoever made it and however that ended. Proves that it is gone.
@@ -173,7 +195,7 @@ lab_down()
 
 	[ -e "$LAB_DIR" ] || [ -e "$LAB_CGROUP" ] || return 0
 	left=$(mktemp -d)
-	cat "$LAB_DIR/namespaces" >"$left/namespaces" 2>/dev/null
+	lab_processes >"$left/processes"
 	for node in "$LAB_DIR"/[rt]*/pid; do
 		[ ! -e "$node" ] || node_bpf_objects "$(basename "$(dirname "$node")")"
 	done >"$left/objects"
@@ -219,8 +241,7 @@ lab_last_out()
 lab_prove_gone()
 {
 	[ ! -e "$LAB_DIR" ] && [ ! -e "$LAB_CGROUP" ] &&
-		{ [ ! -s "$1/namespaces" ] ||
-			wait_until 10 "the namespaces of lab $LAB_NAME to go" namespaces_are_gone "$1/namespaces"; } &&
+		wait_until 10 "the processes of lab $LAB_NAME to go" processes_are_gone "$1/processes" &&
 		wait_until 15 "the BPF objects of lab $LAB_NAME to go" list_is_gone "$1/objects"
 }
 

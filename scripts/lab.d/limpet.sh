@@ -173,12 +173,6 @@ counter_is_above()
 	[ "$(counter "$1" "$2")" -gt "$3" ]
 }
 
-# entries NODE MAP: how many are in the pinned hash map, as "router/connections".
-entries()
-{
-	on "$1" bpftool -j map dump pinned "$LAB_PIN/$2" | json 'len(d)'
-}
-
 router_is_ready()
 {
 	on "$1" limpet ready
@@ -216,7 +210,8 @@ holder_is()
 	[ "$(holder "$1" "$2")" = "$3" ]
 }
 
-entries_are()
+# Open ones; at a router, those that linger are not counted.
+connections_are()
 {
-	[ "$(entries "$1" "$2")" = "$3" ]
+	[ "$(show "$1" connections 'sum(c["state"] == "open" for c in d)')" = "$2" ]
 }

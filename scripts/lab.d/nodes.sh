@@ -130,7 +130,6 @@ node_start()
 		cat "$dir/node.log" >&2
 		return 1
 	}
-	readlink "/proc/$(node_pid "$node")/ns/net" >>"$LAB_DIR/namespaces"
 }
 
 link_is_gone()

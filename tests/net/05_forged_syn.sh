@@ -13,7 +13,7 @@ lab_up && lab_serve && start_instances 1 || exit 1
 client_start victim forge --source 198.18.0.1 --count 50
 t1=$(instance_pids t1)
 t2=$(instance_pids t2)
-check_soon "the router knows the connection" 5 entries_are r1 router/connections 1
+check_soon "the router knows the connection" 5 connections_are r1 1
 victim=$(show r1 connections 'd[0]["target"]')
 [ "$victim" = t1 ] && avoid=$t1 || avoid=$t2
 asked=$(ask_affinity 198.18.0.1 --avoid "$avoid") || fail "the client gets an affinity elsewhere"

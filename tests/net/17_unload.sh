@@ -17,6 +17,7 @@ state_of()
 }
 
 lab_up || exit 1
+move_address r1
 declare -A before
 for node in r1 r2 t1 t2; do
 	before[$node]=$(state_of $node)

@@ -12,12 +12,14 @@ LIMPET_LAB=$abandoned bash -c '. "$1/scripts/lab-lib.sh"
 	LAB_TARGETS=1
 	lab_up && lab_serve && kill -9 $$' bash "$LAB_ROOT" 2>/dev/null
 check "it is still there: its owner could not clean up" test -d "$LAB_BASE/$abandoned"
-cp "$LAB_BASE/$abandoned/namespaces" "$LAB_BASE/.abandoned"
+processes=$(mktemp)
+(lab_name $abandoned && lab_processes) >"$processes"
+check "with its processes: $(wc -l <"$processes")" test -s "$processes"
 LAB_TARGETS=1
 lab_up || exit 1
 check "the next lab has removed it" test ! -e "$LAB_BASE/$abandoned"
 check "its cgroup too" test ! -e "$LAB_CGROUP_MOUNT/limpet-lab/$abandoned"
-check_soon "and its namespaces" 10 namespaces_are_gone "$LAB_BASE/.abandoned"
-rm "$LAB_BASE/.abandoned"
+check_soon "and its processes, and with them its namespaces" 10 processes_are_gone "$processes"
+rm "$processes"
 lab_down || exit 1
 check "down twice is no error" lab_down

@@ -10,7 +10,7 @@ lab_up && lab_serve && start_instances 2 || exit 1
 pid=$(ask_affinity 198.18.0.1) || fail "the client gets an affinity"
 node=$(node_of_pid "$pid")
 client_start held hold --source 198.18.0.1 --count 2
-check_soon "r1 knows the connections" 5 entries_are r1 router/connections 2
+check_soon "r1 knows the connections" 5 connections_are r1 2
 
 for where in r1 t1; do
 	for what in services targets instances connections affinities routers sync; do

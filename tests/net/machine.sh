@@ -9,7 +9,13 @@
 # What an init may not do to the machine that runs the tests.
 MACHINE_WITHOUT=-sys_module,-sys_time,-sys_boot,-sys_rawio,-mknod,-wake_alarm,-mac_admin,-mac_override,-syslog
 
-# machine_root DIRECTORY: make the overlay at DIRECTORY/root, with `make install` in it.
+# Once, before the machines: what they find installed.
+machine_install()
+{
+	make -s -C "$LAB_ROOT" BUILD="$LAB_BUILD" DESTDIR="$LAB_DIR/installed" install
+}
+
+# machine_root DIRECTORY INSTALLED: make the overlay at DIRECTORY/root, with Limpet in it.
 machine_root()
 {
 	local root=$1/root units
@@ -23,7 +29,8 @@ machine_root()
 	find "$units"/*.target.wants -mindepth 1 ! -name 'systemd-journald*' -delete
 	: >"$root/etc/fstab"
 	mkdir -p "$root/etc/limpet"
-	make -s -C "$LAB_ROOT" BUILD="$LAB_BUILD" DESTDIR="$root" install
+	# /lib is a link on a merged /usr.
+	tar -C "$2" -c . | tar -C "$root" -x --keep-directory-symlink
 	printf '%s\n' '[Unit]' 'Requires=basic.target' 'After=basic.target' 'AllowIsolate=yes' \
 		>"$units/machine.target"
 }
@@ -59,10 +66,11 @@ machine_mounts()
 machine_inside()
 {
 	set -e
-	local directory=$1 root=$1/root
+	local directory=$1 root=$1/root init
 
-	readlink /proc/self >"$2" # the proc of outside still: our number there
-	machine_root "$directory"
+	read -r init _ </proc/self/stat # of the outside's proc still: our number there
+	echo "$init" >"$2"
+	machine_root "$directory" "$4"
 	cp "$3"/* "$root/etc/limpet/"
 	machine_mounts "$root"
 	cd "$root"
@@ -80,15 +88,15 @@ machine_boot()
 	local node=$1 dir=$LAB_DIR/$1 script
 
 	mkdir -p "$dir/machine"
-	script="LAB_ROOT=$LAB_ROOT LAB_BUILD=$LAB_BUILD MACHINE_WITHOUT=$MACHINE_WITHOUT
+	script="MACHINE_WITHOUT=$MACHINE_WITHOUT
 		$(declare -f machine_root machine_mounts machine_inside)
-		machine_inside $dir/machine $dir/machine.init $dir/etc"
+		machine_inside $dir/machine $dir/machine.init $dir/etc $LAB_DIR/installed"
 	# A cgroup of its own: the node's has processes of the lab, a systemd's root may have none.
 	run_on "$node" machine bash -c 'mkdir -p /sys/fs/cgroup/machine &&
 		echo 0 >/sys/fs/cgroup/machine/cgroup.procs &&
 		exec unshare --mount --pid --fork --ipc --cgroup --kill-child --propagation private bash -c "$1"' \
 		machine "$script"
-	wait_until 30 "systemd on $node to have started (see $dir/machine.log)" machine_is_up "$node" || {
+	wait_until 20 "systemd on $node to have started (see $dir/machine.log)" machine_is_up "$node" || {
 		tail -n 20 "$dir/machine.log" >&2
 		return 1
 	}

@@ -15,6 +15,12 @@ AF_UNSPEC = 0
 libc = ctypes.CDLL(None, use_errno=True)
 
 
+def error_name(error):
+    """Python knows 95 by its other name."""
+    name = errno.errorcode.get(error.errno, str(error.errno))
+    return "EOPNOTSUPP" if name == "ENOTSUP" else name
+
+
 def getsockopt(sock, level, option, question):
     """getsockopt(2) with a buffer that is filled when it goes in."""
     buffer = ctypes.create_string_buffer(question, len(question))
@@ -31,7 +37,7 @@ def ask(sock, options=None):
     try:
         sock.setsockopt(SOL_LIMPET, AFFINITY, options)
     except OSError as error:
-        return errno.errorcode[error.errno]
+        return error_name(error)
     return "ok"
 
 
@@ -69,7 +75,7 @@ def option(connection, number):
     try:
         connection.sock.setsockopt(SOL_LIMPET, int(number), struct.pack("=IIII", 16, 0, 0, 0))
     except OSError as error:
-        return errno.errorcode[error.errno]
+        return error_name(error)
     return "ok"
 
 

@@ -21,7 +21,6 @@ told otherwise.
 """
 
 import argparse
-import errno
 import hashlib
 import json
 import os
@@ -92,7 +91,7 @@ class Connection:
         try:
             result = function(*arguments)
         except OSError as error:
-            return errno.errorcode.get(error.errno, str(error.errno))
+            return rows.error_name(error)
         return "ok" if result is None else result
 
     def read_exactly(self, length):
