@@ -15,6 +15,7 @@
 /* The router whose packet is being forwarded. */
 static struct plane *current;
 static __u64 counted[COUNTERS]; /* of the last packet */
+static bool lingered;
 
 struct service_key model_service_key(void)
 {
@@ -204,6 +205,8 @@ int forward_packet(struct plane *plane, unsigned int client, unsigned int port, 
 				    .hold_ns = 30000000000ULL};
 
 	current = plane;
+	lingered = plane->connections[client][port].used &&
+		   plane->connections[client][port].value.state == CONNECTION_LINGERS;
 	memset(counted, 0, sizeof(counted));
 	return choose(&question);
 }
@@ -212,4 +215,19 @@ bool forward_guessed(void)
 {
 	return counted[COUNT_GUESS_UNSYNCED] || counted[COUNT_GUESS_AFFINITY] ||
 	       counted[COUNT_GUESS_DISTRIBUTED];
+}
+
+bool forward_noted(void)
+{
+	return counted[COUNT_FLOW_NOTED] || counted[COUNT_FLOW_HALF_OPEN];
+}
+
+bool forward_reported(void)
+{
+	return counted[COUNT_FLOW_CONNECTION];
+}
+
+bool forward_lingered(void)
+{
+	return lingered && counted[COUNT_FLOW_CONNECTION];
 }

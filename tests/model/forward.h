@@ -68,7 +68,10 @@ unsigned int model_client_number(const struct address *address); /* CLIENTS: not
 /* A packet of this client's connection: number of a target, DROPPED or REFUSED. */
 int forward_packet(struct plane *plane, unsigned int client, unsigned int port, bool syn,
 		   uint32_t sequence, uint64_t now_ns);
-/* Was the last one sent on a guess? */
+/* Where was the last one's target taken from? */
+bool forward_noted(void);    /* flows */
+bool forward_reported(void); /* connections */
+bool forward_lingered(void); /* an entry there that lingers */
 bool forward_guessed(void);
 
 #endif

@@ -77,6 +77,7 @@ static void arrive_other(struct node_target *target, struct conn *conn)
 		return;
 	target->half[conn->client][conn->port] = NULL;
 	conn->server = SERVER_OPEN;
+	conn->opened_ms = now_ms();
 	target->sockets[conn->client][conn->port] = conn;
 	kernel_event(target, (struct kernel_event){.client = conn->client, .port = conn->port});
 }

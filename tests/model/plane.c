@@ -35,8 +35,10 @@ static int put_connection(void *context, const struct connection_key *key,
 	struct plane_connection *entry;
 	unsigned int client, port;
 
-	if (key->service != ROUTER_SERVICE || !model_connection(key, &client, &port))
+	if (key->service != ROUTER_SERVICE || !model_connection(key, &client, &port)) {
 		violated("protocol", "r%u: an unknown key", router->n);
+		return -EINVAL;
+	}
 	entry = &router->plane.connections[client][port];
 	if (!value && !entry->used)
 		return -ENOENT;
@@ -227,7 +229,7 @@ void router_start_agent(struct node_router *router)
 	router->put_client = CLIENTS;
 	router->settled = false;
 	router->started_ms = now_ms();
-	router->blind_ms = router->epoch ? now_ms() : 0;
+	router->blind_ms = router->plane.role.epoch ? now_ms() : 0;
 	router_mirror_configure(router->mirror, services, scopes);
 	restore_targets(router);
 	restore_entries(router);

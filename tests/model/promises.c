@@ -7,7 +7,8 @@
 
 #include "world.h"
 
-#define BLIND_MS 5000 /* after a restart, until the targets are back */
+#define BLIND_MS  5000 /* after a restart, until the targets are back */
+#define REPORT_MS 250  /* as SIGHTING_NS: so long a report may be on its way */
 
 void violated(const char *promise, const char *format, ...)
 {
@@ -44,29 +45,49 @@ static void residue(struct conn *conn, unsigned long *counter)
 		world.open[conn->client][conn->port] = NULL;
 }
 
+/* What no rule of ours can know, or what the design accepts: which one is it? NULL: none. */
+static unsigned long *known_residue(const struct node_router *router, const struct conn *conn,
+				    unsigned int target)
+{
+	const struct plane *plane = &router->plane;
+	bool elsewhere = conn->router != router->n;
+	bool guessed = forward_guessed(), lingered = forward_lingered();
+
+	/* Nobody has told the data plane that its agent is dead. It takes the tables for complete,
+	 * no longer believes what it has noted itself, and guesses. */
+	if ((guessed || lingered) && now_ms() < router->blind_ms + BLIND_MS)
+		return &world.statistics->blind_guess;
+	if (!elsewhere)
+		return NULL;
+	/* Two active routers: a handshake, or a 4-tuple that was used again, went through both of
+	 * them and back again before the note here is old or the report of it has arrived. */
+	if (world.ecmp && (forward_noted() || (guessed && now_ms() < conn->opened_ms + REPORT_MS)))
+		return &world.statistics->ecmp_stale;
+	/* A client has lost its memory, and what this router knows is the remnant
+	 * (sync/mirror_connections.c). */
+	if (target < TARGETS && world.targets[target].sockets[conn->client][conn->port])
+		return &world.statistics->remnant;
+	/* A 4-tuple was used again elsewhere, and its old target, which is not in sync here, has
+	 * not told of the end; or the new one has not been heard of for longer than hold_time. What
+	 * is known is never held: it would stall every connection of a target whose agent restarts.
+	 */
+	if (forward_reported() &&
+	    (lingered ? !plane->sync_state.in_sync : !(flags_of(router, target) & TARGET_IN_SYNC)))
+		return &world.statistics->stale_entry;
+	return NULL;
+}
+
 /* Promise 1. */
-static void packet_of_connection(const struct node_router *router, struct conn *conn, bool had_flow,
+static void packet_of_connection(const struct node_router *router, struct conn *conn,
 				 unsigned int target)
 {
+	unsigned long *counter;
+
 	if (target == conn->target || flags_of(router, conn->target) & TARGET_DEAD)
 		return;
-	/* Known residue: a handshake or its 4-tuple went through both routers and back again before
-	 * the target's report of it has arrived. */
-	if (world.ecmp && had_flow && !router->plane.connections[conn->client][conn->port].used) {
-		residue(conn, &world.statistics->ecmp_stale_flow);
-		return;
-	}
-	/* Known residue: a client has lost its memory, its new connection's handshake went through
-	 * the other router, and what this one knows is the remnant (sync/mirror_connections.c). */
-	if (target < TARGETS && world.targets[target].sockets[conn->client][conn->port] &&
-	    conn->router != router->n) {
-		residue(conn, &world.statistics->remnant);
-		return;
-	}
-	/* Known residue: nobody has told the data plane that its agent is dead. It takes the tables
-	 * for complete, no longer believes what it has noted itself, and guesses. */
-	if (forward_guessed() && now_ms() < router->blind_ms + BLIND_MS) {
-		residue(conn, &world.statistics->blind_guess);
+	counter = known_residue(router, conn, target);
+	if (counter) {
+		residue(conn, counter);
 		return;
 	}
 	violated("P1", "packet of open connection c%u:%u #%u at t%u goes through r%u to t%u",
@@ -77,7 +98,8 @@ static bool affinities_missing(const struct node_router *router)
 {
 	const struct sync_state *sync = &router->plane.sync_state;
 
-	return sync->epoch != router->plane.role.epoch || !sync->affinities_in_sync;
+	return sync->epoch != router->plane.role.epoch || !sync->affinities_in_sync ||
+	       router->plane.role.role != ROLE_ACTIVE;
 }
 
 /* Promise 2. */
@@ -94,7 +116,8 @@ static void new_connection(const struct node_router *router, const struct conn *
 		return;
 	if (world.ecmp && !(held->granted & 1u << router->n))
 		return;
-	/* By design: after 200 ms a SYN is not held any longer for affinities that do not come. */
+	/* By design: after 200 ms a SYN is not held any longer for affinities that do not come, nor
+	 * at a router that was deactivated and to which packets still come. */
 	if (affinities_missing(router)) {
 		world.statistics->late_affinity++;
 		return;
@@ -106,14 +129,14 @@ static void new_connection(const struct node_router *router, const struct conn *
 }
 
 void promise_packet(const struct node_router *router, struct conn *conn, bool syn, bool fresh,
-		    bool had_flow, int verdict)
+		    int verdict)
 {
 	unsigned int target = verdict < 0 ? TARGETS : router_target_at(router, (uint16_t)verdict);
 
 	if (verdict == DROPPED)
 		return;
 	if (!syn && conn->server == SERVER_OPEN && conn->client_open)
-		packet_of_connection(router, conn, had_flow, target);
+		packet_of_connection(router, conn, target);
 	if (syn && fresh && conn->client_open)
 		new_connection(router, conn, target);
 }

@@ -33,6 +33,7 @@ struct conn {
 	uint32_t sequence; /* of its SYN */
 	unsigned int target, instance;
 	unsigned int router; /* that its SYN came through */
+	uint64_t opened_ms;
 	enum server_state server;
 	bool client_open; /* the client believes in it */
 };
@@ -112,8 +113,8 @@ struct settled {
 
 struct statistics {
 	unsigned long steps, packets, forwarded, dropped, refused, guesses, handshakes_broken;
-	unsigned long sessions, resyncs, published, lost, ecmp_stale_flow, late_affinity,
-		blind_guess, remnant;
+	unsigned long sessions, resyncs, published, lost, ecmp_stale, late_affinity, blind_guess,
+		remnant, stale_entry;
 };
 
 struct world {
@@ -140,7 +141,22 @@ unsigned int draw(unsigned int below);
 bool chance(unsigned int percent);
 uint64_t now_ms(void);
 __attribute__((format(printf, 1, 2))) void note(const char *format, ...);
+
+/* steps.c */
+#define MAX_STEPS 64
+struct step {
+	unsigned int weight;
+	void (*run)(void);
+	bool traffic;
+};
+extern const struct step steps[];
+extern const size_t step_count;
 bool is_active(const struct node_router *router); /* by who owns the address */
+void reconnect_all(void);
+void activate_owners(void); /* what keepalived does, some time after the address has moved */
+void return_routers(void);
+void heal(void);
+void let_pass(uint64_t ms);
 
 /* session.c */
 void wire_open(struct node_target *target, struct node_router *router);
@@ -176,7 +192,7 @@ unsigned int router_target_at(const struct node_router *router, uint16_t number)
 /* promises.c */
 __attribute__((format(printf, 2, 3))) void violated(const char *promise, const char *format, ...);
 void promise_packet(const struct node_router *router, struct conn *conn, bool syn, bool fresh,
-		    bool had_flow, int verdict);
+		    int verdict);
 void promise_affinity_ended(const struct node_target *target, unsigned int client,
 			    const struct held *held, const char *why, bool legit);
 void promise_rest(void);
