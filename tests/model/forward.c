@@ -217,6 +217,11 @@ bool forward_guessed(void)
 	       counted[COUNT_GUESS_DISTRIBUTED];
 }
 
+bool forward_guessed_missing(void)
+{
+	return counted[COUNT_GUESS_UNSYNCED];
+}
+
 bool forward_noted(void)
 {
 	return counted[COUNT_FLOW_NOTED] || counted[COUNT_FLOW_HALF_OPEN];

@@ -73,5 +73,6 @@ bool forward_noted(void);    /* flows */
 bool forward_reported(void); /* connections */
 bool forward_lingered(void); /* an entry there that lingers */
 bool forward_guessed(void);
+bool forward_guessed_missing(void); /* among the targets that are not in sync */
 
 #endif

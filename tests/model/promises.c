@@ -57,6 +57,9 @@ static unsigned long *known_residue(const struct node_router *router, const stru
 	 * no longer believes what it has noted itself, and guesses. */
 	if ((guessed || lingered) && now_ms() < router->blind_ms + BLIND_MS)
 		return &world.statistics->blind_guess;
+	/* hold_time is over, and more than one target is missing. */
+	if (forward_guessed_missing() && !(flags_of(router, conn->target) & TARGET_IN_SYNC))
+		return &world.statistics->hold_over;
 	if (!elsewhere)
 		return NULL;
 	/* Two active routers: a handshake, or a 4-tuple that was used again, went through both of
