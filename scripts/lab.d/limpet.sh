@@ -215,3 +215,9 @@ connections_are()
 {
 	[ "$(show "$1" connections 'sum(c["state"] == "open" for c in d)')" = "$2" ]
 }
+
+# limpet show sync: here is what is there, and the digests say so too.
+nothing_is_missing()
+{
+	[ "$(show "$1" sync 'all(p["missing"] == 0 and p["digest"] == "equal" for p in d)')" = true ]
+}

@@ -43,6 +43,6 @@ json()
 	/usr/bin/python3 -c '
 import json, sys
 d = json.load(sys.stdin)
-result = eval(sys.argv[1])
+result = eval("(" + sys.argv[1] + ")")
 print(json.dumps(result) if isinstance(result, (list, dict, bool)) else result)' "$1"
 }

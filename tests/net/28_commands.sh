@@ -26,6 +26,7 @@ done
 fields="client service scope target instance state connections idle_ms expires_in_ms age_ms pid reason"
 check_json "an affinity has its fields" "set('$fields'.split()) <= set(d[0]) and d[0]['pid'] == $pid and
 	d[0]['state'] == 'everywhere' and d[0]['connections'] == 2" "$(on "$node" limpet show affinities --json)"
+check_soon "sync: nothing is missing" 5 nothing_is_missing r1
 check_json "sync: what is here, there and missing" "len(d) == 2 and all(p['missing'] == 0 and
 	p['here'] == p['there'] and p['digest'] == 'equal' for p in d)" "$(on r1 limpet show sync --json)"
 check_json "targets" "sum(t['affinities'] for t in d) == 1 and
