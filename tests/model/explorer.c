@@ -192,9 +192,9 @@ static void sum_up(unsigned long runs, unsigned long failed, const struct statis
 	       s->published, s->lost, s->resyncs);
 	printf("known residue: %lu handshakes broken, %lu affinities late, %lu with two active "
 	       "routers, %lu guesses without an agent, %lu at remnants, %lu at stale "
-	       "entries, %lu after hold_time\n",
+	       "entries, %lu after hold_time, %lu of the dead\n",
 	       s->handshakes_broken, s->late_affinity, s->ecmp_stale, s->blind_guess, s->remnant,
-	       s->stale_entry, s->hold_over);
+	       s->stale_entry, s->hold_over, s->given_up);
 	printf("%lu violations\n", failed);
 }
 

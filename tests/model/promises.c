@@ -7,8 +7,9 @@
 
 #include "world.h"
 
-#define BLIND_MS  5000 /* after a restart, until the targets are back */
-#define REPORT_MS 250  /* as SIGHTING_NS: so long a report may be on its way */
+#define BLIND_MS   5000 /* after a restart, until the targets are back */
+#define SILENCE_MS 2500
+#define REPORT_MS  250 /* as SIGHTING_NS: so long a report may be on its way */
 
 void violated(const char *promise, const char *format, ...)
 {
@@ -57,8 +58,15 @@ static unsigned long *known_residue(const struct node_router *router, const stru
 	 * no longer believes what it has noted itself, and guesses. */
 	if ((guessed || lingered) && now_ms() < router->blind_ms + BLIND_MS)
 		return &world.statistics->blind_guess;
+	/* Its target was given up: it is not to be had here. */
+	if (flags_of(router, conn->target) & TARGET_DEAD)
+		return &world.statistics->given_up;
 	/* hold_time is over, and more than one target is missing. */
 	if (forward_guessed_missing() && !(flags_of(router, conn->target) & TARGET_IN_SYNC))
+		return &world.statistics->hold_over;
+	/* The connection is new, and its target's silence has not been noticed yet. */
+	if (guessed && world.cut[conn->target][router->n] &&
+	    now_ms() < conn->opened_ms + SILENCE_MS)
 		return &world.statistics->hold_over;
 	if (!elsewhere)
 		return NULL;
@@ -86,7 +94,7 @@ static void packet_of_connection(const struct node_router *router, struct conn *
 {
 	unsigned long *counter;
 
-	if (target == conn->target || flags_of(router, conn->target) & TARGET_DEAD)
+	if (target == conn->target)
 		return;
 	counter = known_residue(router, conn, target);
 	if (counter) {

@@ -114,7 +114,7 @@ struct settled {
 struct statistics {
 	unsigned long steps, packets, forwarded, dropped, refused, guesses, handshakes_broken;
 	unsigned long sessions, resyncs, published, lost, ecmp_stale, late_affinity, blind_guess,
-		remnant, stale_entry, hold_over;
+		remnant, stale_entry, hold_over, given_up;
 };
 
 struct world {
