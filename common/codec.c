@@ -226,6 +226,7 @@ static void visit_service(struct cursor *c, struct message *message)
 static void visit_target(struct cursor *c, struct message *message)
 {
 	visit_u32(c, &message->target.weight);
+	visit_u32(c, &message->target.instances);
 	visit_flags(c, &message->target.draining, &message->target.end_affinities);
 }
 
@@ -345,7 +346,7 @@ static const struct format {
 } formats[MESSAGE_TYPES] = {
 	[MESSAGE_HELLO] = {"HELLO", visit_hello, 6, 512},
 	[MESSAGE_SERVICE] = {"SERVICE", visit_service, 30 + 2 * NAME_MIN, 30 + 2 * NAME_MAX},
-	[MESSAGE_TARGET] = {"TARGET", visit_target, 5, 5},
+	[MESSAGE_TARGET] = {"TARGET", visit_target, 9, 9},
 	[MESSAGE_READY] = {"READY", visit_ready, 27, 27},
 	[MESSAGE_AFFINITY] = {"AFFINITY", visit_affinity, 41 + NAME_MIN, 41 + NAME_MAX},
 	[MESSAGE_AFFINITY_END] = {"AFFINITY_END", visit_affinity_end, 16 + NAME_MIN, 16 + NAME_MAX},

@@ -93,6 +93,7 @@ struct message_service {
 
 struct message_target {
 	uint32_t weight;
+	uint32_t instances; /* ready ones, whatever they serve; for display */
 	bool draining;
 	bool end_affinities; /* with draining: connections only */
 };

@@ -270,21 +270,6 @@ const struct mirror_counts *router_counts(const struct router_part *router)
 	return router_mirror_counts(router->mirror);
 }
 
-static uint64_t ready_instances(const struct router_part *router, uint16_t target)
-{
-	uint64_t instances = 0;
-
-	for (unsigned int i = 0; i < MAX_SERVICES; i++) {
-		const struct message_ready *ready =
-			router->services[i].name[0]
-				? router_mirror_ready(router->mirror, target, (uint16_t)i)
-				: NULL;
-
-		instances += ready ? ready->instances : 0;
-	}
-	return instances;
-}
-
 static struct json_object *target_json(const struct router_part *router, uint16_t number,
 				       const struct mirror_target *target)
 {
@@ -300,8 +285,7 @@ static struct json_object *target_json(const struct router_part *router, uint16_
 	json_object_object_add(object, "path",
 			       json_object_new_string(local ? "ok" : path_name(forward->path)));
 	json_object_object_add(object, "weight", json_object_new_int64(target->weight));
-	json_object_object_add(object, "ready_instances",
-			       json_object_new_uint64(ready_instances(router, number)));
+	json_object_object_add(object, "ready_instances", json_object_new_int64(target->instances));
 	json_object_object_add(object, "connections", json_object_new_uint64(target->connections));
 	json_object_object_add(object, "affinities", json_object_new_uint64(target->affinities));
 	json_object_object_add(

@@ -252,6 +252,7 @@ void router_mirror_tick(struct router_mirror *mirror, uint64_t now_ms)
 static int receive_condition(struct router_mirror *mirror, struct peer *peer,
 			     const struct message_target *condition)
 {
+	peer->info.instances = condition->instances;
 	if (peer->info.weight == condition->weight && peer->info.draining == condition->draining)
 		return 0;
 	peer->info.weight = condition->weight;

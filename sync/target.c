@@ -184,10 +184,20 @@ bool target_events_complete(struct target_part *target)
 /* ------------------------------------------------------------------------------------------------
  * condition and readiness */
 
+static uint32_t ready_instances(const struct instance_table *table)
+{
+	uint32_t count = 0;
+
+	for (unsigned int i = 0; i < MAX_INSTANCES; i++)
+		count += table->instance[i].kernel.state == INSTANCE_READY;
+	return count;
+}
+
 void target_condition_changed(struct target_part *target)
 {
 	const struct message_target condition = {
 		.weight = target->config->target.weight,
+		.instances = ready_instances(listeners_table(target->listeners)),
 		.draining = listeners_table(target->listeners)->draining,
 		.end_affinities = target->end_affinities,
 	};
@@ -212,6 +222,7 @@ void target_update_readiness(struct target_part *target)
 				    &connections);
 		target_mirror_ready(target->mirror, i, instances, connections);
 	}
+	target_condition_changed(target);
 }
 
 void target_report(struct target_part *target, const char *what, struct json_object *details)

@@ -365,6 +365,7 @@ int target_mirror_receive(struct target_mirror *mirror, unsigned int router,
 void target_mirror_condition(struct target_mirror *mirror, const struct message_target *condition)
 {
 	if (mirror->condition.weight == condition->weight &&
+	    mirror->condition.instances == condition->instances &&
 	    mirror->condition.draining == condition->draining &&
 	    mirror->condition.end_affinities == condition->end_affinities)
 		return;

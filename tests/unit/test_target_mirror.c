@@ -356,7 +356,7 @@ static void no_barrier_without_a_snapshot(void **state)
 
 static void condition_is_told_when_it_changes(void **state)
 {
-	const struct message_target draining = {0, true, true};
+	const struct message_target draining = {0, 4, true, true};
 
 	(void)state;
 	connect_router(0, ROLE_ACTIVE);
