@@ -24,6 +24,7 @@ LAB_BUILD=${LIMPET_BUILD:-$LAB_ROOT/build}
 LAB_BASE=/run/limpet-lab
 LAB_ADDRESS4=10.7.0.1
 LAB_ADDRESS6=2001:db8:7::1
+# shellcheck disable=SC2034 # for those who include this
 LAB_PIN=/sys/fs/bpf/limpet/v1
 LAB_PATH=$LAB_BUILD:$LAB_BUILD/examples:$LAB_BUILD/tests/net:/usr/sbin:/usr/bin:/sbin:/bin
 
