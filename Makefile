@@ -6,8 +6,11 @@ VERSION := 0.1.0
 PREFIX  ?= /usr
 BINDIR  ?= $(PREFIX)/sbin
 LIBDIR  ?= $(PREFIX)/lib/$(shell $(CC) -print-multiarch 2>/dev/null)
+INCLUDEDIR ?= $(PREFIX)/include
 UNITDIR ?= /lib/systemd/system
 MANDIR  ?= $(PREFIX)/share/man
+DOCDIR  ?= $(PREFIX)/share/doc/limpet
+COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 
 BUILD   ?= build
 CC      ?= gcc
@@ -39,6 +42,7 @@ SYNC   := $(call objects,sync)
 LIB    := $(patsubst lib/%.c,$(BUILD)/lib/%.pic.o,$(wildcard lib/*.c))
 
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
+MODEL      := $(patsubst tests/model/%.c,$(BUILD)/tests/model/%.o,$(wildcard tests/model/*.c))
 BPF_TESTS  := $(patsubst tests/bpf/%.c,$(BUILD)/tests/bpf/%,$(wildcard tests/bpf/test_*.c))
 # What tests/bpf/test_*.c share.
 BPF_TEST_PARTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/bpf/test_%,$(wildcard tests/bpf/*.c)))
@@ -120,6 +124,14 @@ $(BUILD)/tests/fuzz/%: tests/fuzz/%.c common/codec.c
 
 fuzz: $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/*.c)) ## fuzz targets, with clang
 
+# The explorer runs the rules and bpf/choose.h in user space, on helpers of its own (tests/model/shim).
+$(BUILD)/tests/model/%.o: tests/model/%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -Itests/model/shim $(CPPFLAGS) -Isync -Ibpf -c $< -o $@
+
+$(BUILD)/tests/model/explorer: $(MODEL) $(BUILD)/sync.a $(BUILD)/common.a
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs $(PACKAGES_SYNC))
+
 unit-tests: $(UNIT_TESTS)
 bpf-tests: $(BPF_TESTS)
 lab: all $(LAB_BPF) ## what scripts/lab and the tests in network namespaces run
@@ -127,6 +139,9 @@ tests: unit-tests bpf-tests lab
 
 check-unit: unit-tests ## pure rules and wire; any user
 	@set -e; for t in $(UNIT_TESTS); do echo "== $$t"; $$t; done
+
+check-model: $(BUILD)/tests/model/explorer ## random histories of a small cluster; SEEDS=N runs
+	$< --seeds $(or $(SEEDS),5000)
 
 check-bpf: bpf-tests ## the XDP program, packet by packet; as root
 	@set -e; for t in $(BPF_TESTS); do echo "== $$t"; $$t; done
@@ -143,13 +158,46 @@ format: ## clang-format over everything
 compile_commands.json: ## for editors
 	bear -- $(MAKE) -B BUILD=$(BUILD)/bear all tests
 
+# The units name the programs by their full paths.
+$(BUILD)/systemd/%.service: systemd/%.service Makefile
+	@mkdir -p $(@D)
+	sed 's|/usr/sbin/|$(BINDIR)/|' $< > $@
+
+UNITS   := $(patsubst %,$(BUILD)/%,$(wildcard systemd/*.service))
+MANUALS := $(wildcard docs/man/*.[1-9])
+# The other functions of limpet_affinity_request(3).
+MANUAL_LINKS := $(patsubst %,limpet_affinity_%.3,wait status release)
+
+install: all $(UNITS) ## into DESTDIR, under PREFIX
+	install -d $(addprefix $(DESTDIR),$(BINDIR) $(LIBDIR)/pkgconfig $(INCLUDEDIR)/limpet $(UNITDIR) $(DOCDIR) \
+		$(COMPLETIONDIR))
+	install -m 755 $(BUILD)/limpet $(BUILD)/limpetd $(DESTDIR)$(BINDIR)
+	install -m 644 $(BUILD)/lib/$(SONAME) $(BUILD)/lib/liblimpet.a $(DESTDIR)$(LIBDIR)
+	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/liblimpet.so
+	install -m 644 $(BUILD)/lib/limpet.pc $(DESTDIR)$(LIBDIR)/pkgconfig
+	install -m 644 include/limpet/limpet.h $(DESTDIR)$(INCLUDEDIR)/limpet
+	install -m 644 $(UNITS) $(DESTDIR)$(UNITDIR)
+	install -m 644 examples/limpet.yaml $(DESTDIR)$(DOCDIR)
+	install -m 644 scripts/completion.bash $(DESTDIR)$(COMPLETIONDIR)/limpet
+	for page in $(MANUALS); do install -D -m 644 -t $(DESTDIR)$(MANDIR)/man$${page##*.} $$page || exit 1; done
+	install -d $(DESTDIR)$(MANDIR)/man3
+	for link in $(MANUAL_LINKS); do ln -sf limpet_affinity_request.3 $(DESTDIR)$(MANDIR)/man3/$$link || exit 1; done
+
+uninstall: ## what `make install` with the same DESTDIR and PREFIX has made
+	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,limpet limpetd)
+	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/,$(SONAME) liblimpet.so liblimpet.a pkgconfig/limpet.pc)
+	rm -f $(DESTDIR)$(INCLUDEDIR)/limpet/limpet.h $(DESTDIR)$(DOCDIR)/limpet.yaml $(DESTDIR)$(COMPLETIONDIR)/limpet
+	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS)))
+	for page in $(notdir $(MANUALS)) $(MANUAL_LINKS); do rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$$page; done
+	rmdir --ignore-fail-on-non-empty $(addprefix $(DESTDIR),$(INCLUDEDIR)/limpet $(DOCDIR)) 2>/dev/null || true
+
 clean: ## remove what was built
 	rm -rf $(BUILD)
 
 help: ## this
 	@awk -F':.*## ' '/^[a-z_.-]+:.*## /{sub(/:.*/,"",$$1); printf "  %-24s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
 
-.PHONY: all lib examples bpf fuzz unit-tests bpf-tests lab tests check-unit check-bpf check lint format clean help
+.PHONY: all lib examples bpf fuzz check-model unit-tests bpf-tests lab tests check-unit check-bpf check lint format install uninstall clean help
 .SECONDARY:
 .DELETE_ON_ERROR:
 

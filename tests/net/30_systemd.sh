@@ -18,13 +18,12 @@ state_of()
 		ls -A /sys/fs/bpf /run/limpet 2>/dev/null'
 }
 
-# Is this agent in its first second of doing the work of the one before?
+# restarted NODE TIMES: systemd has started limpetd anew.
 restarted()
 {
 	[ "$(unit "$1" limpetd NRestarts)" = "$2" ] && unit_is "$1" limpetd ActiveState active
 }
 
-# The service's connections, new ones and those that have been open all the time.
 check_serves()
 {
 	check_json "$1: connections are served" "d['failed'] == 0" \
@@ -33,6 +32,7 @@ check_serves()
 }
 
 lab_up && machine_install && machine_boot r1 && machine_boot t1 || exit 1
+move_address r1
 declare -A before
 for node in r1 t1; do
 	before[$node]=$(state_of $node)
@@ -44,12 +44,85 @@ for node in r1 t1; do
 		"$(unit $node limpetd ActiveState) $(unit $node limpetd SubState)"
 	check "$node: limpet status" on $node limpet status
 done
-takeover r1
+check "r1: limpet activate" on r1 limpet activate
 
-# Listeners of another user, in a unit and a cgroup of their own.
-check "an application starts" on t1 systemd-run --quiet --unit=shop --property=DynamicUser=yes \
-	--property=AmbientCapabilities=CAP_NET_BIND_SERVICE \
-	/usr/bin/python3 "$LAB_ROOT/examples/affinity_server.py" -a :: -p 80 -n 2
-check_soon "its two processes are adopted" 10 instances_are t1 2
+# Listeners of another user (both of the same, or the kernel lets them share no port), in units and cgroups of their own.
+for number in 1 2; do
+	check "application $number starts" on t1 systemd-run --quiet --unit=shop$number --uid=daemon \
+		--property=AmbientCapabilities=CAP_NET_BIND_SERVICE \
+		/usr/bin/python3 "$LAB_ROOT/tests/net/server.py"
+done
+check_soon "both are adopted" 10 instances_are t1 2
 check_soon "r1 has the table" 20 router_is_ready r1
-check_soon "r1 sees the target, and the path to it" 20 targets_ready r1
+check_soon "r1 sees the target ready, and the path to it" 20 targets_ready r1
+pid=$(ask_affinity 198.18.0.1) || fail "the client gets an affinity, in force everywhere"
+client_start held hold --source 198.18.1.1-10 --count 20
+check_serves "served"
+
+# ---- reload
+for node in r1 t1; do
+	on $node sed -i 's/^tls:/tsl:/' /etc/limpet/limpet.yaml
+	for name in limpet limpetd; do
+		check "$node: systemctl reload $name with a bad file fails" \
+			eval "! on $node systemctl reload $name 2>/dev/null"
+		check_is "$node: and $name goes on" active "$(unit $node $name ActiveState)"
+	done
+	check_soon "$node: the journal names the file and the line" 5 \
+		grep -q "limpet.yaml:[0-9]*: unknown key 'tsl'" "$LAB_DIR/$node/limpetd.log"
+	on $node sed -i 's/^tsl:/tls:/' /etc/limpet/limpet.yaml
+	for name in limpet limpetd; do
+		check "$node: systemctl reload $name with a good one" on $node systemctl reload $name
+	done
+done
+on r1 sh -c 'sed -i "/^  services:/a\    - { name: more, address: 203.0.113.11, port: 80 }" /etc/limpet/limpet.yaml'
+check "r1: systemctl reload limpet with a service more" on r1 systemctl reload limpet
+check_soon "t1 has learnt it" 10 on t1 sh -c 'limpet show services --json | grep -q 203.0.113.11'
+check_soon "and has its address" 10 on t1 sh -c 'ip address show dev lo | grep -q 203.0.113.11'
+check_serves "after the reloads"
+
+# ---- the agent's ends
+for node in r1 t1; do
+	check "$node: kill -9" on $node systemctl kill --kill-whom=main --signal=KILL limpetd
+	check_soon "$node: systemd starts limpetd again" 10 restarted $node 1
+done
+check_soon "r1 has the table again" 20 router_is_ready r1
+check_soon "r1 sees the target again" 20 targets_ready r1
+check_soon "t1: what is adopted stays so" 10 instances_are t1 2
+check_serves "after kill -9"
+for node in r1 t1; do
+	on $node sh -c 'mkdir -p /run/systemd/system/limpetd.service.d &&
+		printf "[Service]\nWatchdogSec=1s\n" >/run/systemd/system/limpetd.service.d/watchdog.conf &&
+		systemctl daemon-reload && systemctl restart limpetd' || fail "$node: restart"
+	count=$(unit $node limpetd NRestarts)
+	check "$node: the agent hangs" on $node systemctl kill --kill-whom=main --signal=STOP limpetd
+	check_soon "$node: the watchdog has it started again" 20 restarted $node $((count + 1))
+	check_soon "$node: the journal says that it was the watchdog" 5 grep -q "Watchdog timeout" "$LAB_DIR/$node/limpetd.log"
+done
+check_soon "r1 has the table again" 20 router_is_ready r1
+check_serves "after the watchdog"
+
+# ---- stop
+for node in r1 t1; do
+	check "$node: systemctl stop limpetd" on $node systemctl stop limpetd
+	check_is "$node: is a clean end" success "$(unit $node limpetd Result)"
+done
+check_serves "without limpetd"
+check_json "no connection was broken by any of this" "d['broken'] == [] and d['opened'] == 20" \
+	"$(client_end held)"
+for node in r1 t1; do
+	check "$node: the hardening forbids nothing that limpetd does" eval \
+		"! grep -n 'not permitted\|ermission denied\|Read-only file\|SIGSYS' $LAB_DIR/$node/limpetd.log"
+done
+check "systemctl start limpetd" on t1 systemctl start limpetd
+on t1 systemctl stop shop1 shop2
+for node in r1 t1; do
+	node_bpf_objects $node >"$LAB_DIR/$node/objects"
+	check "$node has BPF objects" test -s "$LAB_DIR/$node/objects"
+	check "$node: systemctl stop limpet" on $node systemctl stop limpet
+	check_is "$node: limpetd is stopped with it" inactive "$(unit $node limpetd ActiveState)"
+	check_soon "$node: every BPF object is gone" 10 list_is_gone "$LAB_DIR/$node/objects"
+	difference=$(diff <(echo "${before[$node]}") <(state_of $node))
+	check_is "$node: addresses, links and sysctls are as before" "" "$difference"
+	check "$node: both start again" on $node systemctl start limpetd
+	check_is "$node: limpet.service too" active "$(unit $node limpet ActiveState)"
+done

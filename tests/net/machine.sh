@@ -99,6 +99,7 @@ machine_boot()
 		$(declare -f machine_root machine_devices machine_mounts machine_inside)
 		machine_inside $dir/machine $LAB_DIR/installed $dir/etc"
 	# A cgroup of its own: the node's has processes of the lab, a systemd's root may have none.
+	# shellcheck disable=SC2016
 	run_on "$node" machine bash -c 'mkdir -p /sys/fs/cgroup/machine/lab &&
 		echo 0 >/sys/fs/cgroup/machine/cgroup.procs &&
 		exec unshare --mount --pid --fork --ipc --cgroup --kill-child --propagation private bash -c "$1"' \
