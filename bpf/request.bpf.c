@@ -9,6 +9,8 @@
  * service and instance. The kernel holds the socket's lock while these run: its state does not
  * change.
  */
+#include <asm/socket.h>
+
 #include <limpet/limpet.h>
 
 #include "connection.h"
@@ -252,12 +254,35 @@ static __always_inline int set_option(struct bpf_sockopt *ctx)
 	return error;
 }
 
+/*
+ * An application that attaches a reuseport program of its own to a listener that is adopted, or
+ * detaches ours, would take the whole group from the selector, and no affinity would hold there.
+ */
+static __always_inline bool takes_steering(struct bpf_sockopt *ctx)
+{
+	struct socket_note *note;
+
+	if (ctx->level != SOL_SOCKET ||
+	    (ctx->optname != SO_ATTACH_REUSEPORT_CBPF && ctx->optname != SO_ATTACH_REUSEPORT_EBPF &&
+	     ctx->optname != SO_DETACH_REUSEPORT_BPF))
+		return false;
+	if (!ctx->sk)
+		return false;
+	note = bpf_sk_storage_get(&socket_notes, ctx->sk, 0, 0);
+	return note && note->guarded && note->cookie == socket_cookie(ctx->sk);
+}
+
 /* Every setsockopt under the cgroup comes by here: those of other levels go on as they are. */
 SEC("cgroup/setsockopt")
 int request_set(struct bpf_sockopt *ctx)
 {
 	int error;
 
+	if (takes_steering(ctx)) {
+		count(COUNT_STEERING_REFUSED);
+		bpf_set_retval(-EBUSY);
+		return 0;
+	}
 	if (ctx->level != SOL_LIMPET) {
 		ctx->optlen = 0;
 		return 1;

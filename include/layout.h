@@ -160,7 +160,8 @@ struct settings {
 	X(AFFINITY_TIMED, "affinities made by a first connection")                              \
 	X(AFFINITY_REFUSED, "requests refused")                                                 \
 	X(AFFINITY_FULL, "affinities not made: table full or quota reached")                    \
-	X(AFFINITY_ENDED, "affinities ended in the kernel")
+	X(AFFINITY_ENDED, "affinities ended in the kernel")                                     \
+	X(STEERING_REFUSED, "reuseport programs of applications, refused at instances' listeners")
 /* clang-format on */
 
 enum counter {
@@ -391,7 +392,7 @@ struct instance_load {
 struct socket_note {
 	__u64 cookie;	/* of the listener that this note was written for */
 	__u32 instance; /* slot + 1; 0: not adopted */
-	__u32 zero;
+	__u32 guarded;	/* its group is the selector's: other reuseport programs are refused */
 };
 
 /* target/connections: the CRHT. key: struct connection_key; written by tracker and selector. */

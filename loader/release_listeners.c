@@ -31,6 +31,7 @@ struct listener {
 };
 
 struct listeners {
+	const struct maps *maps;
 	struct listener *all;
 	size_t count, room;
 };
@@ -149,14 +150,16 @@ static void choose(struct listeners *listeners, const struct maps *maps)
 /* ------------------------------------------------------------------------------------------
  * whose */
 
-static bool release(struct listener *listener, int fd)
+static bool release(const struct maps *maps, struct listener *listener, int fd)
 {
 	socklen_t length = sizeof(__u64);
+	__u32 socket = fd;
 	__u64 cookie;
 	int zero = 0;
 
 	if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) || cookie != listener->cookie)
 		return false;
+	maps_delete(maps, MAP_SOCKET_NOTES, &socket); /* with it, nobody may detach the selector */
 	if (listener->adopted &&
 	    setsockopt(fd, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, &zero, sizeof(zero)) &&
 	    errno != ENOENT) /* another of its group was first */
@@ -197,7 +200,7 @@ static void try_descriptor(const struct listeners *listeners, int process, int d
 	fd = (int)syscall(SYS_pidfd_getfd, process, atoi(name), 0);
 	if (fd < 0)
 		return;
-	listener->done = release(listener, fd);
+	listener->done = release(listeners->maps, listener, fd);
 	close(fd);
 }
 
@@ -221,7 +224,7 @@ static void try_process(const struct listeners *listeners, const char *pid)
 
 unsigned int release_listeners(const struct maps *maps)
 {
-	struct listeners listeners = {0};
+	struct listeners listeners = {.maps = maps};
 	int error = dump_listeners(&listeners);
 	unsigned int released = 0;
 	struct dirent *entry;

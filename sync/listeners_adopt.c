@@ -163,17 +163,28 @@ static int put_listener(struct listeners *listeners, unsigned int slot, int fd,
 	return err;
 }
 
+static int put_note(struct listeners *listeners, int fd, const struct socket_note *note, char *why,
+		    size_t size)
+{
+	__u32 socket = fd;
+	int err = maps_put(&listeners->target->agent->maps, MAP_SOCKET_NOTES, &socket, note);
+
+	if (err)
+		snprintf(why, size, "target/socket_notes cannot be written: %s", strerror(-err));
+	return err;
+}
+
 /*
  * The steps in the order in which no connection is refused: the members are there before the
  * program that chooses among them is attached. The kernel gives later joiners of the group the
- * program by itself; attaching it again changes nothing.
+ * program by itself; attaching it again changes nothing. Once it is attached, the note keeps others
+ * from replacing it (bpf/request.bpf.c).
  */
 static int steer(struct listeners *listeners, unsigned int slot, int fd,
 		 const struct candidate *candidate, char *why, size_t size)
 {
 	const struct listener *listener = &listeners->table->listener[slot];
 	struct socket_note note = {.cookie = listener->cookie, .instance = listener->instance + 1};
-	__u32 socket = fd;
 	int err;
 
 	lower_mss(listeners, fd, &candidate->socket, candidate->owner.pid);
@@ -186,18 +197,17 @@ static int steer(struct listeners *listeners, unsigned int slot, int fd,
 		return err;
 	}
 	listener_write_group(listeners, &listener->group);
-	err = maps_put(&listeners->target->agent->maps, MAP_SOCKET_NOTES, &socket, &note);
-	if (err) {
-		snprintf(why, size, "target/socket_notes cannot be written: %s", strerror(-err));
+	err = put_note(listeners, fd, &note, why, size);
+	if (err)
 		return err;
-	}
 	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, &listeners->target->selector,
 		       sizeof(int))) {
 		err = -errno;
 		snprintf(why, size, "the selector cannot be attached: %s", strerror(-err));
 		return err;
 	}
-	return 0;
+	note.guarded = 1;
+	return put_note(listeners, fd, &note, why, size);
 }
 
 static void undo(struct listeners *listeners, unsigned int slot)

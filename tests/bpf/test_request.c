@@ -5,6 +5,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/filter.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <setjmp.h>
@@ -105,6 +106,59 @@ static void test_only_own_connections(void **state)
 	assert_int_equal(shutdown(pair.client, SHUT_WR), 0);
 	assert_int_equal(poll(&(struct pollfd){.fd = pair.server, .events = POLLIN}, 1, 1000), 1);
 	assert_int_equal(ask_default(pair.server), 0);
+}
+
+/* Listener 0 is an instance's; `guarded` as the agent leaves it. */
+static void put_note(int listener, uint64_t cookie, uint32_t guarded)
+{
+	struct socket_note note = {.cookie = cookie, .instance = 1, .guarded = guarded};
+
+	assert_int_equal(bpf_map_update_elem(stage_map(STAGE_NOTE_MAP), &listener, &note, BPF_ANY),
+			 0);
+}
+
+static int attach_filter(int fd)
+{
+	struct sock_filter first = BPF_STMT(BPF_RET | BPF_K, 0);
+	struct sock_fprog program = {1, &first};
+
+	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof(program))
+		       ? -errno
+		       : 0;
+}
+
+static int detach(int fd)
+{
+	int zero = 0;
+
+	return setsockopt(fd, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, &zero, sizeof(zero)) ? -errno
+											: 0;
+}
+
+static void test_selector_keeps_its_group(void **state)
+{
+	int listener = stage_listen(0, SERVICE4, 80), program = stage_selector(), plain, one = 1;
+	socklen_t length = sizeof(uint64_t);
+	uint64_t cookie;
+
+	(void)state;
+	assert_int_equal(getsockopt(listener, SOL_SOCKET, SO_COOKIE, &cookie, &length), 0);
+	put_note(listener, cookie, 1);
+	assert_int_equal(attach_filter(listener), -EBUSY);
+	assert_int_equal(setsockopt(listener, SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, &program,
+				    sizeof(program)),
+			 -1);
+	assert_int_equal(errno, EBUSY);
+	assert_int_equal(detach(listener), -EBUSY);
+	assert_int_equal(setsockopt(listener, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one)), 0);
+	/* A note of another listener's, as a connection inherits it, guards nothing. */
+	put_note(listener, cookie + 1, 1);
+	assert_int_equal(detach(listener), 0);
+	put_note(listener, cookie, 0);
+	assert_int_equal(attach_filter(listener), 0);
+	plain = stage_listen_plain("127.0.1.99", 9);
+	assert_int_equal(attach_filter(plain), 0);
+	stage_close(plain);
 }
 
 static void test_malformed(void **state)
@@ -336,6 +390,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(only_own_connections),
+		TEST(selector_keeps_its_group),
 		TEST(malformed),
 		TEST(other_levels_are_untouched),
 		TEST(service_without_affinity),
