@@ -94,7 +94,7 @@ static int wait_result(const struct limpet_affinity_status *status)
 		return 0;
 	if (status->state == LIMPET_AFFINITY_HERE)
 		return 1;
-	if (status->reason == LIMPET_REASON_REFUSED)
+	if (status->reason == LIMPET_REASON_REFUSED || status->reason == LIMPET_REASON_LOST)
 		return -EEXIST;
 	return status->reason == LIMPET_REASON_FULL ? -ENOSPC : -ENOENT;
 }

@@ -234,7 +234,7 @@ static void test_ended_by_the_agent(void **state)
 		{END_OPERATOR, LIMPET_REASON_OPERATOR, -ENOENT},
 		{END_REFUSED, LIMPET_REASON_REFUSED, -EEXIST},
 		{END_FULL, LIMPET_REASON_FULL, -ENOSPC},
-		{END_LOST, LIMPET_REASON_LOST, -ENOENT},
+		{END_LOST, LIMPET_REASON_LOST, -EEXIST},
 	};
 	struct agent_call call = {.op = AGENT_END_AFFINITY, .affinity = stage_key(CLIENT)};
 	struct pair pair;
