@@ -23,11 +23,14 @@ int command_show(const struct config *config, int argc, char **argv);
 int command_explain(const struct config *config, int argc, char **argv);
 int command_ready(const struct config *config, int argc, char **argv);
 
-/* operate.c */
+/* operate.c, drain.c */
 int command_affinity(const struct config *config, int argc, char **argv);
-int command_drain(const struct config *config, int argc, char **argv);
-int command_resume(const struct config *config, int argc, char **argv);
 int command_forget(const struct config *config, int argc, char **argv);
 int command_monitor(const struct config *config, int argc, char **argv);
+int command_drain(const struct config *config, int argc, char **argv);
+int command_resume(const struct config *config, int argc, char **argv);
+
+/* main.c: one line about what getopt_long has answered with '?' or ':'. */
+void command_option_error(int answer, char **argv, const char *usage);
 
 #endif

@@ -10,24 +10,22 @@
 #include "affinity_rule.h"
 
 const struct column crht_connection_columns[] = {
-	{"client", 24},	  {"client_port", -11}, {"service", 12}, {"target", 10},
-	{"instance", -8}, {"state", 8},		{NULL, 0},
+	{"client", 24, NULL}, {"client_port", -11, NULL}, {"service", 12, NULL},
+	{"target", 10, NULL}, {"instance", -8, NULL},	  {"state", 8, NULL},
+	{NULL, 0, NULL},
 };
 
 const struct column crht_affinity_columns[] = {
-	{"client", 24},
-	{"service", 12},
-	{"scope", 12},
-	{"target", 10},
-	{"instance", -8},
-	{"state", 10},
-	{"connections", -11},
-	{"idle_ms", -8},
-	{"expires_in_ms", -13},
-	{"age_ms", -9},
-	{"pid", -8},
-	{"reason", 9},
-	{NULL, 0},
+	{"client", 18, NULL},
+	{"scope", 10, NULL},
+	{"target", 8, NULL},
+	{"instance", -8, NULL},
+	{"state", 10, NULL},
+	{"connections", -5, "conns"},
+	{"expires_in_ms", -10, "expires_ms"},
+	{"pid", -7, NULL},
+	{"reason", 9, NULL},
+	{NULL, 0, NULL},
 };
 
 struct walk {
@@ -301,4 +299,40 @@ int crht_affinities(struct node *node, const struct crht_filter *filter, struct 
 	if (!result && node->is_target)
 		result = maps_walk(&node->maps, MAP_TARGET_AFFINITIES, target_affinity, &walk);
 	return result;
+}
+
+struct latest {
+	const struct node *node;
+	__u64 instance, now_ns, expires_ns;
+};
+
+static int take_later(void *context, const void *key, const void *value)
+{
+	const struct target_affinity *affinity = value;
+	struct latest *latest = context;
+	struct affinity_facts facts;
+	__u64 expires;
+
+	affinity_read_facts(&latest->node->maps, key, affinity, latest->now_ns, &facts);
+	if (affinity_over(affinity, &facts) ||
+	    (latest->instance && instance_id(latest->node, affinity->instance) != latest->instance))
+		return 0;
+	expires = affinity_expires_ns(affinity, facts.connections);
+	if (expires != NEVER_NS && expires > latest->expires_ns)
+		latest->expires_ns = expires;
+	return 0;
+}
+
+int64_t crht_latest_expiry_ms(struct node *node, __u64 instance)
+{
+	struct latest latest = {.node = node, .instance = instance, .now_ns = crht_now_ns()};
+
+	if (!node->is_target)
+		return -1;
+	maps_walk(&node->maps, MAP_TARGET_AFFINITIES, take_later, &latest);
+	if (!latest.expires_ns)
+		return -1;
+	return latest.expires_ns > latest.now_ns
+		       ? (int64_t)((latest.expires_ns - latest.now_ns) / 1000000)
+		       : 0;
 }

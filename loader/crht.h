@@ -4,6 +4,8 @@
 #ifndef LIMPET_CRHT_H
 #define LIMPET_CRHT_H
 
+#include <stdint.h>
+
 #include "listing.h"
 #include "node.h"
 
@@ -18,6 +20,10 @@ extern const struct column crht_connection_columns[], crht_affinity_columns[];
 /* 0 or -errno. */
 int crht_connections(struct node *node, const struct crht_filter *filter, struct listing *listing);
 int crht_affinities(struct node *node, const struct crht_filter *filter, struct listing *listing);
+
+/* In how many ms the last of this instance's affinities (0: of any) expires, those left out that
+ * cannot while their client is connected; -1: there is none. */
+int64_t crht_latest_expiry_ms(struct node *node, __u64 instance);
 
 __u64 crht_now_ns(void);
 

@@ -104,6 +104,17 @@ static void explain_hash(const struct question *question, __u16 number)
 			  : name_of(question->node, (__u16)target));
 }
 
+static bool wrong_family(const struct question *question, const struct service_key *key)
+{
+	bool ipv4 = address_is_ipv4(&key->address);
+
+	if (address_is_ipv4(&question->client) == ipv4)
+		return false;
+	printf("service %s has an %s address: no %s client reaches it\n", question->service,
+	       ipv4 ? "IPv4" : "IPv6", ipv4 ? "IPv6" : "IPv4");
+	return true;
+}
+
 static bool explain_router(const struct question *question)
 {
 	const struct node *node = question->node;
@@ -111,6 +122,8 @@ static bool explain_router(const struct question *question)
 	for (__u16 i = 0; i < MAX_SERVICES; i++) {
 		if (strcmp(node->router_services[i].name, question->service))
 			continue;
+		if (wrong_family(question, &node->router_services[i].key))
+			return true;
 		printf("router %s:\n", node->config->node);
 		if (explain_known(question, i) &&
 		    explain_affinity(question, &node->router_services[i]))
@@ -134,6 +147,8 @@ static bool explain_target(const struct question *question)
 
 		if (strcmp(service->name, question->service))
 			continue;
+		if (wrong_family(question, &service->key))
+			return true;
 		printf("target %s:\n", node->config->node);
 		if (question->port &&
 		    !maps_get(&node->maps, MAP_TARGET_CONNECTIONS, &connection_key, &connection)) {

@@ -7,13 +7,12 @@
 
 static void print_title(const struct column *column, bool last)
 {
+	const char *text = column->title ? column->title : column->member;
 	char title[64];
 	size_t i;
 
-	for (i = 0; column->member[i] && i < sizeof(title) - 1; i++)
-		title[i] = column->member[i] == '_'
-				   ? '-'
-				   : (char)toupper((unsigned char)column->member[i]);
+	for (i = 0; text[i] && i < sizeof(title) - 1; i++)
+		title[i] = text[i] == '_' ? '-' : (char)toupper((unsigned char)text[i]);
 	title[i] = '\0';
 	printf("%*s%s", last && column->width > 0 ? 0 : -column->width, title, last ? "\n" : "  ");
 }
@@ -38,6 +37,8 @@ static void print_row(const struct column *columns, struct json_object *row)
 
 		json_object_object_get_ex(row, column->member, &value);
 		text = value ? json_object_get_string(value) : "-";
+		if (!*text)
+			text = "-";
 		printf("%*s%s", last && column->width > 0 ? 0 : -column->width, text,
 		       last ? "\n" : "  ");
 	}
@@ -52,13 +53,6 @@ void listing_row(struct listing *listing, struct json_object *row)
 		print_row(listing->columns, row);
 	listing->rows++;
 	json_object_put(row);
-}
-
-void listing_rows(struct listing *listing, struct json_object *rows)
-{
-	for (size_t i = 0; i < json_object_array_length(rows); i++)
-		listing_row(listing, json_object_get(json_object_array_get_idx(rows, i)));
-	json_object_put(rows);
 }
 
 void listing_end(struct listing *listing)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* listing.h - rows of a list, printed as they come: as a table, or as a JSON array of objects. */
+/* listing.h - rows of a list, printed as they come: as a table, or as a JSON array of objects. A
+ * table fits into 100 columns, so it may have fewer columns than the JSON has members. */
 #ifndef LIMPET_LISTING_H
 #define LIMPET_LISTING_H
 
@@ -7,8 +8,9 @@
 #include <stdbool.h>
 
 struct column {
-	const char *member; /* of the row; its title is the name in capitals, '_' as '-' */
+	const char *member; /* of the row */
 	int width;	    /* at least; negative: numbers, to the right */
+	const char *title;  /* NULL: the member's name in capitals, '_' as '-' */
 };
 
 struct listing {
@@ -19,8 +21,6 @@ struct listing {
 
 void listing_begin(struct listing *listing, const struct column *columns, bool json);
 void listing_row(struct listing *listing, struct json_object *row); /* takes the reference */
-/* Each object of an array; takes the reference. */
-void listing_rows(struct listing *listing, struct json_object *rows);
 void listing_end(struct listing *listing);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* main.c - `limpet`: which command, which configuration. */
+#include <getopt.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -95,6 +96,16 @@ static int take_options(int argc, char **argv, struct options *options)
 	}
 	argv[kept] = NULL;
 	return kept;
+}
+
+void command_option_error(int answer, char **argv, const char *usage)
+{
+	if (answer == ':')
+		log_error("%s: what value? usage: %s", argv[optind - 1], usage);
+	else if (optopt && !strchr(argv[optind - 1], '=')) /* it may still be within a word */
+		log_error("unknown option '-%c'; usage: %s", optopt, usage);
+	else
+		log_error("unknown option '%s'; usage: %s", argv[optind - 1], usage);
 }
 
 static const struct command *find_command(const char *name)

@@ -20,46 +20,63 @@ struct show {
 };
 
 static const struct column service_columns[] = {
-	{"name", 12},
-	{"role", 6},
-	{"address", 24},
-	{"port", -5},
-	{"protocol", 8},
-	{"distribution", 12},
-	{"scope", 12},
-	{"affinity", 9},
-	{"affinity_idle_ms", -16},
-	{"client_prefix", -13},
-	{"ready_instances", -15},
-	{NULL, 0},
+	{"name", 10, NULL},
+	{"role", 6, NULL},
+	{"address", 16, NULL},
+	{"port", -5, NULL},
+	{"distribution", 10, "distribut."},
+	{"scope", 10, NULL},
+	{"affinity", 9, NULL},
+	{"affinity_idle_ms", -8, "idle_ms"},
+	{"client_prefix", -6, "prefix"},
+	{"ready_instances", -5, "ready"},
+	{NULL, 0, NULL},
 };
 
 static const struct column target_columns[] = {
-	{"name", 10},	      {"address", 24},	   {"state", 10},
-	{"path", 6},	      {"weight", -6},	   {"ready_instances", -15},
-	{"connections", -11}, {"affinities", -10}, {NULL, 0},
+	{"name", 10, NULL},	    {"address", 24, NULL},     {"state", 10, NULL},
+	{"path", 6, NULL},	    {"weight", -6, NULL},      {"ready_instances", -5, "ready"},
+	{"connections", -11, NULL}, {"affinities", -10, NULL}, {NULL, 0, NULL},
 };
 
 static const struct column instance_columns[] = {
-	{"id", -8},	      {"service", 12},	   {"pid", -8},	  {"command", 16}, {"state", 11},
-	{"connections", -11}, {"affinities", -10}, {"remedy", 6}, {NULL, 0},
+	{"id", -8, NULL},	   {"service", 12, NULL}, {"pid", -8, NULL},
+	{"command", 16, NULL},	   {"state", 11, NULL},	  {"connections", -11, NULL},
+	{"affinities", -10, NULL}, {"remedy", 6, NULL},	  {NULL, 0, NULL},
 };
 
 static const struct column router_columns[] = {
-	{"name", 10},  {"address", 24},	       {"state", 12}, {"role", 8},
-	{"epoch", -6}, {"last_heard_ms", -13}, {NULL, 0},
+	{"name", 10, NULL},  {"address", 24, NULL},	   {"state", 12, NULL}, {"role", 8, NULL},
+	{"epoch", -6, NULL}, {"last_heard_ms", -13, NULL}, {NULL, 0, NULL},
 };
 
 static const struct column sync_columns[] = {
-	{"peer", 10},	{"here", -9},		{"there", -9}, {"missing", -9},
-	{"digest", 10}, {"last_heard_ms", -13}, {NULL, 0},
+	{"peer", 10, NULL},    {"here", -9, NULL},   {"there", -9, NULL},
+	{"missing", -9, NULL}, {"digest", 10, NULL}, {"last_heard_ms", -13, NULL},
+	{NULL, 0, NULL},
 };
+
+/* --service: 0, or 1 with a line on standard error. */
+static int check_service(const struct show *show, const struct node *node)
+{
+	const char *name = show->filter.service;
+
+	for (int i = 0; name && i < MAX_SERVICES; i++)
+		if ((node->is_router && !strcmp(node->router_services[i].name, name)) ||
+		    (node->is_target && !strcmp(node->target_services[i].name, name)))
+			return 0;
+	if (!name)
+		return 0;
+	log_error("there is no service '%s' on this node; `limpet show services` lists them", name);
+	return 1;
+}
 
 /* ------------------------------------------------------------------------------------------ from
  * the agent */
 
 /* Rows that only the agent has: 0, or 1 with a line on standard error. */
-static int show_from_agent(const struct show *show, const char *path, const struct column *columns)
+static int show_from_agent(const struct show *show, const char *path, const struct column *columns,
+			   bool (*wanted)(const struct crht_filter *, struct json_object *))
 {
 	struct json_object *rows = NULL;
 	struct listing listing;
@@ -76,29 +93,62 @@ static int show_from_agent(const struct show *show, const char *path, const stru
 		return 1;
 	}
 	listing_begin(&listing, columns, show->json);
-	listing_rows(&listing, rows);
+	for (size_t i = 0; i < json_object_array_length(rows); i++) {
+		struct json_object *row = json_object_array_get_idx(rows, i);
+
+		if (!wanted || wanted(&show->filter, row))
+			listing_row(&listing, json_object_get(row));
+	}
+	json_object_put(rows);
 	listing_end(&listing);
 	return 0;
 }
 
+/* Its `service` is a list of names with commas between. */
+static bool instance_wanted(const struct crht_filter *filter, struct json_object *row)
+{
+	struct json_object *value = NULL;
+	const char *at;
+	size_t length;
+
+	if (!filter->service)
+		return true;
+	json_object_object_get_ex(row, "service", &value);
+	at = value ? json_object_get_string(value) : "";
+	for (;; at += length + 1) {
+		length = strcspn(at, ",");
+		if (length == strlen(filter->service) && !strncmp(at, filter->service, length))
+			return true;
+		if (!at[length])
+			return false;
+	}
+}
+
 static int show_targets(const struct show *show)
 {
-	return show_from_agent(show, "/targets", target_columns);
+	return show_from_agent(show, "/targets", target_columns, NULL);
 }
 
 static int show_instances(const struct show *show)
 {
-	return show_from_agent(show, "/instances", instance_columns);
+	struct node *node = show->filter.service ? node_open(show->config) : NULL;
+	int unknown = show->filter.service && (!node || check_service(show, node));
+
+	if (node)
+		node_close(node);
+	if (unknown)
+		return 1;
+	return show_from_agent(show, "/instances", instance_columns, instance_wanted);
 }
 
 static int show_routers(const struct show *show)
 {
-	return show_from_agent(show, "/routers", router_columns);
+	return show_from_agent(show, "/routers", router_columns, NULL);
 }
 
 static int show_sync(const struct show *show)
 {
-	return show_from_agent(show, "/sync", sync_columns);
+	return show_from_agent(show, "/sync", sync_columns, NULL);
 }
 
 /* ------------------------------------------------------------------------------------------ from
@@ -113,6 +163,10 @@ static int show_crht(const struct show *show, const struct column *columns,
 
 	if (!node)
 		return 1;
+	if (check_service(show, node)) {
+		node_close(node);
+		return 1;
+	}
 	listing_begin(&listing, columns, show->json);
 	result = rows(node, &show->filter, &listing);
 	listing_end(&listing);
@@ -255,26 +309,20 @@ static int show_services(const struct show *show)
 static const struct list {
 	const char *name;
 	int (*show)(const struct show *show);
+	bool by_service, by_client; /* which options choose among its rows */
 } lists[] = {
-	{"services", show_services},
-	{"targets", show_targets},
-	{"instances", show_instances},
-	{"connections", show_connections},
-	{"affinities", show_affinities},
-	{"routers", show_routers},
-	{"sync", show_sync},
+	{"services", show_services, true, false},    {"targets", show_targets, false, false},
+	{"instances", show_instances, true, false},  {"connections", show_connections, true, true},
+	{"affinities", show_affinities, true, true}, {"routers", show_routers, false, false},
+	{"sync", show_sync, false, false},
 };
 
-static int usage(void)
-{
-	fputs("limpet: usage: limpet show "
-	      "services|targets|instances|connections|affinities|routers|sync "
-	      "[--service S] [--client ADDR] [--json]\n",
-	      stderr);
-	return 2;
-}
+#define USAGE                                                                                      \
+	"limpet show services|targets|instances|connections|affinities|routers|sync "              \
+	"[--service S] [--client ADDRESS] [--json]"
 
-int command_show(const struct config *config, int argc, char **argv)
+/* 0, or 2 with one line on standard error. */
+static int parse(int argc, char **argv, struct show *show)
 {
 	static const struct option options[] = {
 		{"service", required_argument, NULL, 's'},
@@ -282,28 +330,49 @@ int command_show(const struct config *config, int argc, char **argv)
 		{"json", no_argument, NULL, 'j'},
 		{NULL, 0, NULL, 0},
 	};
-	struct show show = {.config = config};
 	int option;
 
-	optind = 0;
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+	optind = opterr = 0;
+	while ((option = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+		if (option == '?' || option == ':') {
+			command_option_error(option, argv, USAGE);
+			return 2;
+		}
 		if (option == 's')
-			show.filter.service = optarg;
+			show->filter.service = optarg;
 		else if (option == 'j')
-			show.json = true;
-		else if (option != 'c')
-			return usage();
-		else if (address_parse(optarg, &show.filter.client)) {
+			show->json = true;
+		else if (address_parse(optarg, &show->filter.client)) {
 			log_error("--client %s: not an IPv4 or IPv6 address", optarg);
 			return 2;
 		} else
-			show.filter.has_client = true;
+			show->filter.has_client = true;
 	}
-	if (optind != argc - 1)
-		return usage();
-	for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
-		if (!strcmp(argv[optind], lists[i].name))
-			return lists[i].show(&show);
-	log_error("show: there is no list '%s'", argv[optind]);
-	return usage();
+	if (optind == argc - 1)
+		return 0;
+	log_error("usage: %s", USAGE);
+	return 2;
+}
+
+int command_show(const struct config *config, int argc, char **argv)
+{
+	struct show show = {.config = config};
+	int wrong = parse(argc, argv, &show);
+
+	if (wrong)
+		return wrong;
+	for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++) {
+		if (strcmp(argv[optind], lists[i].name))
+			continue;
+		if ((show.filter.service && !lists[i].by_service) ||
+		    (show.filter.has_client && !lists[i].by_client)) {
+			log_error("show %s: %s does not choose among these", lists[i].name,
+				  lists[i].by_service || !show.filter.service ? "--client"
+									      : "--service");
+			return 2;
+		}
+		return lists[i].show(&show);
+	}
+	log_error("there is no list '%s'; usage: %s", argv[optind], USAGE);
+	return 2;
 }

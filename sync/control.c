@@ -62,17 +62,20 @@ static void reply_text(struct evhttp_request *request, int status, const char *m
 	reply(request, status, body);
 }
 
-/* The outcome of a command: 0 or a negative errno. */
+/* The outcome of a command: 0 or a negative errno; `what` is all that there is to say of -ENOENT,
+ * -EBUSY and -EINVAL. */
 static void reply_result(struct evhttp_request *request, int result, const char *what)
 {
-	char text[256];
+	bool told = result == -ENOENT || result == -EBUSY || result == -EINVAL;
 	int status = result == -ENOENT ? HTTP_NOTFOUND : result == -EBUSY ? 409 : HTTP_BADREQUEST;
+	char text[256];
 
 	if (!result) {
 		reply_text(request, HTTP_OK, "result", "ok");
 		return;
 	}
-	snprintf(text, sizeof(text), "%s: %s", what, strerror(-result));
+	snprintf(text, sizeof(text), "%s%s%s", what, told ? "" : ": ",
+		 told ? "" : strerror(-result));
 	reply_text(request, status, "error", text);
 }
 
@@ -218,13 +221,21 @@ static void post_forget(struct agent *agent, struct evhttp_request *request,
 			struct evkeyvalq *query)
 {
 	const char *target = parameter(query, "target");
+	char text[256];
+	int result;
 
 	if (!agent->router || !target) {
 		reply_result(request, agent->router ? -EINVAL : -ENOENT,
-			     agent->router ? "parameter target" : "this node is no router");
+			     agent->router ? "parameter target is missing"
+					   : "targets are forgotten at routers; this node is none");
 		return;
 	}
-	reply_result(request, router_forget(agent->router, target), target);
+	result = router_forget(agent->router, target);
+	snprintf(text, sizeof(text), "%s: %s", target,
+		 result == -EBUSY    ? "its session is open; stop limpetd there first"
+		 : result == -ENOENT ? "no such target; `limpet show targets` lists them"
+				     : "cannot be forgotten");
+	reply_result(request, result, text);
 }
 
 static void post_release(struct agent *agent, struct evhttp_request *request,
@@ -240,7 +251,8 @@ static void post_release(struct agent *agent, struct evhttp_request *request,
 		return;
 	}
 	if (!client || !service || address_parse(client, &address)) {
-		reply_result(request, -EINVAL, "parameters client (an address) and service");
+		reply_result(request, -EINVAL,
+			     "parameters client (an address) and service are missing");
 		return;
 	}
 	reply_result(request, target_release(agent->target, &address, service),
@@ -266,12 +278,13 @@ static void post_drain(struct agent *agent, struct evhttp_request *request, stru
 
 	if (!agent->target || !read_instance(query, &instance)) {
 		reply_result(request, agent->target ? -EINVAL : -ENOENT,
-			     agent->target ? "parameter instance" : "this node is no target");
+			     agent->target ? "parameter instance is not an id"
+					   : "drained at the target itself; this node is none");
 		return;
 	}
 	reply_result(request,
 		     target_drain(agent->target, instance, parameter(query, "end_affinities")),
-		     "no such instance");
+		     "no such instance; `limpet show instances` lists them");
 }
 
 static void post_resume(struct agent *agent, struct evhttp_request *request,
@@ -281,10 +294,12 @@ static void post_resume(struct agent *agent, struct evhttp_request *request,
 
 	if (!agent->target || !read_instance(query, &instance)) {
 		reply_result(request, agent->target ? -EINVAL : -ENOENT,
-			     agent->target ? "parameter instance" : "this node is no target");
+			     agent->target ? "parameter instance is not an id"
+					   : "drained at the target itself; this node is none");
 		return;
 	}
-	reply_result(request, target_resume(agent->target, instance), "no such instance");
+	reply_result(request, target_resume(agent->target, instance),
+		     "no such instance; `limpet show instances` lists them");
 }
 
 /* ------------------------------------------------------------------------------------------

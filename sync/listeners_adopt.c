@@ -110,10 +110,10 @@ static int check_socket(int fd, char *why, size_t size)
 	}
 	length = sizeof(int);
 	if (getsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &reuse, &length) || !reuse) {
-		snprintf(
-			why, size,
-			"it has no SO_REUSEPORT; set it before bind (nginx: `listen … reuseport;`, "
-			"gunicorn: --reuse-port, uvicorn and node: reusePort)");
+		snprintf(why, size,
+			 "it has no SO_REUSEPORT; set it before bind, in each worker (nginx: "
+			 "`listen … reuseport;`, Python's asyncio: reuse_port=True, node 22.12: "
+			 "reusePort: true)");
 		return -ENOTSUP;
 	}
 	return 0;

@@ -64,7 +64,8 @@ static struct json_object *instance_json(const struct target_part *target, __u32
 	if (load.shared && instance->state != INSTANCE_ENDED)
 		add_text(object, "remedy",
 			 "several processes accept on one listener, so no client can be steered "
-			 "to one of them; let each worker open its own with SO_REUSEPORT");
+			 "to one of them; let each worker open its own with SO_REUSEPORT, or "
+			 "start the program once for each process");
 	return object;
 }
 

@@ -25,6 +25,10 @@ done
 check_json "100 new clients: none at t1" "d['failed'] == 0 and not set(d['answers']) & set('$t1'.split())" \
 	"$(client many --source 198.18.2.1-100)"
 check_all_reach "the client with an affinity is still served there" "$held" 50 198.18.0.1
+left=$(on t1 limpet drain --timeout 300ms 2>&1)
+check_is "--timeout ends the waiting" 1 $?
+check "says what is left: $left" grep -q "connections and 1 affinities are left after the timeout" <<<"$left"
+check "and when the last affinity expires" grep -Eq "expires in (29[0-9]|300)\.[0-9] s" <<<"$left"
 check "limpet drain --end-affinities" on t1 limpet drain --end-affinities
 check_soon "the affinity ends" 5 holder_is r1 198.18.0.1 ""
 check_json "and its client goes elsewhere" "d['failed'] == 0 and not set(d['answers']) & set('$t1'.split())" \

@@ -36,8 +36,39 @@ check "metrics" grep -q '^limpet_' <<<"$(on r1 curl -s --unix-socket /run/limpet
 
 check_is "an unknown command" 2 "$(on r1 limpet frobnicate >/dev/null 2>&1; echo $?)"
 check_is "ready on a target: cannot tell" 2 "$(on t1 limpet ready >/dev/null 2>&1; echo $?)"
-check_is "forget of a target that is there" 1 "$(on r1 limpet forget t1 >/dev/null 2>&1; echo $?)"
-check_is "forget of nobody" 1 "$(on r1 limpet forget nobody >/dev/null 2>&1; echo $?)"
+
+# wrong STATUS NODE WORDS COMMAND...: refused with that status, in one line that says these words.
+wrong()
+{
+	local status=$1 node=$2 phrase=$3 said code
+
+	shift 3
+	said=$(on "$node" limpet "$@" 2>&1 >/dev/null)
+	code=$?
+	check_is "$*" "$status" "$code"
+	check "one line" test "$(wc -l <<<"$said")" -eq 1
+	check "says '$phrase'" grep -qF -- "$phrase" <<<"$said"
+}
+wrong 2 r1 "unknown option '--bogus'" show services --bogus
+wrong 2 r1 "--client: what value?" show connections --client
+wrong 2 r1 "no list 'things'" show things
+wrong 2 r1 "--client does not choose" show targets --client 198.18.0.1
+wrong 1 r1 "no service 'none'" show connections --service none
+wrong 1 t1 "no service 'none'" show instances --service none
+wrong 2 t1 "not a time" drain --timeout -5s
+wrong 2 t1 "not a time" drain --timeout 99999999999999999999h
+wrong 2 t1 "unknown option '-1'" drain instance -1
+wrong 2 t1 "no instance's id" drain instance 1x
+wrong 1 t1 "no such instance" drain instance 999
+wrong 1 r1 "this node is none" drain
+wrong 1 r1 "its session is open" forget t1
+wrong 1 r1 "no such target" forget nobody
+check_json "none of these has drained anything" "{i['state'] for i in d} == {'ready'}" \
+	"$(on t1 limpet show instances --json)"
+check_json "instances of one service" "len(d) == 2" "$(on t1 limpet show instances --service shop6 --json)"
+check_json "instances of another" "d == []" "$(on t1 limpet show instances --service shop-tls --json)"
+check "explain: a client of the other family" grep -q "no IPv6 client" \
+	<<<"$(on r1 limpet explain 2001:db8:198::1 shop)"
 
 epoch=$(on r2 limpet status --json | json 'd["router"]["epoch"]')
 takeover r2
