@@ -61,7 +61,7 @@ struct mirror_target {
 	enum target_state state;
 	bool in_roster, in_sync, affinities_in_sync, draining;
 	uint32_t weight;
-	uint32_t instances; /* ready ones, as it says */
+	uint32_t instances;				    /* ready ones, as it says */
 	uint64_t connections, affinities;		    /* of its replica */
 	uint64_t reported_connections, reported_affinities; /* its last digest's counts */
 	bool digest_equal;
