@@ -133,6 +133,17 @@ static bool explain_router(const struct question *question)
 	return false;
 }
 
+static void print_affinity(const struct node *node, const struct target_affinity *affinity,
+			   __u32 connections)
+{
+	printf("  affinity to instance %llu, ", node->instances[affinity->instance].id);
+	if (affinity->flags & AFFINITY_FLAG_TIMED)
+		printf("made by a first connection");
+	else
+		printf("asked for by pid %u", affinity->pid);
+	printf(", %u connections\n", connections);
+}
+
 static bool explain_target(const struct question *question)
 {
 	const struct node *node = question->node;
@@ -168,9 +179,7 @@ static bool explain_target(const struct question *question)
 			puts("  its affinity is over: the ready instance with the fewest "
 			     "connections");
 		else
-			printf("  affinity to instance %llu, asked for by pid %u, %u connections\n",
-			       node->instances[affinity.instance].id, affinity.pid,
-			       facts.connections);
+			print_affinity(node, &affinity, facts.connections);
 		return true;
 	}
 	return false;

@@ -244,7 +244,7 @@ static int router_service_rows(struct node *node, const struct crht_filter *filt
 struct member_count {
 	struct node *node;
 	const struct target_service *service;
-	__u32 ready;
+	bool ready[MAX_INSTANCES]; /* one may have listeners in several groups */
 };
 
 static int count_ready(void *context, const void *key_, const void *value_)
@@ -258,11 +258,13 @@ static int count_ready(void *context, const void *key_, const void *value_)
 	if (key->port != service->port || (!address_equal(&key->bound, &service->address) &&
 					   !address_equal(&key->bound, &wildcard)))
 		return 0;
+	if (key->family == AF_INET && !address_is_ipv4(&service->address))
+		return 0;
 	for (__u32 i = 0; i < group->members && i < MAX_MEMBERS; i++) {
 		__u32 slot = group->member[i].instance;
 
-		count->ready += slot < MAX_INSTANCES &&
-				count->node->instances[slot].state == INSTANCE_READY;
+		if (slot < MAX_INSTANCES)
+			count->ready[slot] = count->node->instances[slot].state == INSTANCE_READY;
 	}
 	return 0;
 }
@@ -272,12 +274,15 @@ static int target_service_rows(struct node *node, const struct crht_filter *filt
 {
 	for (__u32 i = 0; node->is_target && i < MAX_SERVICES; i++) {
 		const struct target_service *service = &node->target_services[i];
-		struct member_count count = {node, service, 0};
+		struct member_count count = {node, service, {false}};
 		struct json_object *row;
+		int ready = 0;
 
 		if (!*service->name || (filter->service && strcmp(filter->service, service->name)))
 			continue;
 		maps_walk(&node->maps, MAP_GROUPS, count_ready, &count);
+		for (int slot = 0; slot < MAX_INSTANCES; slot++)
+			ready += count.ready[slot];
 		row = service_row(service->name, "target", &service->key,
 				  node->target_scopes[service->scope % MAX_SERVICES].name,
 				  service->affinity, service->client_prefix);
@@ -285,7 +290,7 @@ static int target_service_rows(struct node *node, const struct crht_filter *filt
 		json_object_object_add(
 			row, "affinity_idle_ms",
 			json_object_new_int64((int64_t)(service->idle_ns / 1000000)));
-		json_object_object_add(row, "ready_instances", json_object_new_int64(count.ready));
+		json_object_object_add(row, "ready_instances", json_object_new_int64(ready));
 		listing_row(listing, row);
 	}
 	return 0;
