@@ -93,10 +93,10 @@ struct limpet_affinity_status {
  * updates it.
  *
  * Returns 0 or
- *   -EPERM       conn is no connection of an instance of a service (a listener, reset, a client's
- * own socket) -EEXIST      another instance of this node holds the client (see
- * LIMPET_AFFINITY_TAKEOVER) -EOPNOTSUPP  several processes accept on conn's listener, or the
- * service has no affinity -ENOSPC      the table is full, or the instance's quota is reached
+ *   -EPERM       conn is no connection of a service's instance: a listener, reset, a client's own
+ *   -EEXIST      another instance of this node holds the client (see LIMPET_AFFINITY_TAKEOVER)
+ *   -EOPNOTSUPP  several processes accept on conn's listener, or the service has no affinity
+ *   -ENOSPC      the table is full, or the instance's quota is reached
  *   -EINVAL      options are malformed
  *   -EAGAIN      the client's previous affinity is just being removed: ask again
  *   -ENOPROTOOPT Limpet is not loaded here
