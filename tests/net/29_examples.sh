@@ -19,7 +19,7 @@ lab_serve || exit 1
 
 for language in c python; do
 	start_example t1 3 $language
-	check_soon "$language: three instances" 10 instances_are t1 3
+	check "$language: three instances, and the routers know" wait_adopted 3
 	answer=$(client http --source 198.18.0.1 /wait | json 'd["last"]')
 	check "$language: $answer" grep -q 'affinity=everywhere error=0' <<<"$answer"
 	pid=${answer#pid=}
