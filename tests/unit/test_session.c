@@ -318,10 +318,12 @@ static void act_goodbye(SSL *ssl)
 	peer_send(ssl, &goodbye);
 }
 
+/* Not before our HELLO is there: what is written to a peer that is gone fails as a whole. */
 static void act_die(SSL *ssl)
 {
-	(void)ssl;
-	_exit(SAW_NOTHING);
+	struct message hello;
+
+	_exit(peer_receive(ssl, &hello) ? SAW_NOTHING : SAW_ALERT);
 }
 
 /* clang-format off */
