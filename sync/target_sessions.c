@@ -419,9 +419,12 @@ int target_links_configure(struct target_part *target)
 
 void target_links_stop(struct target_part *target)
 {
+	bool leaving = target->agent->leaving;
+
 	for (unsigned int i = 0; i < MAX_ROUTERS; i++)
 		if (target->link[i].used)
-			close_link(&target->link[i], GOODBYE_STOPPING, "the agent stops");
+			close_link(&target->link[i], leaving ? GOODBYE_LEAVING : GOODBYE_STOPPING,
+				   leaving ? "the target unloads" : "the agent stops");
 }
 
 void target_link_wake(struct target_part *target, unsigned int router)
