@@ -108,6 +108,7 @@ struct settings {
 	X(DECAP_PACKETS, "packets of a router, unwrapped and passed to this node's services")   \
 	X(DECAP_NOT_ROUTER, "dropped: encapsulated for this node, but its source is not a router") \
 	X(DECAP_NO_SERVICE, "dropped: from a router, for an address and port that is no service here") \
+	X(DECAP_NO_LISTENER, "dropped: SYNs for services that nobody listens for here, any more or yet") \
 	X(DECAP_MALFORMED, "dropped: from a router, with an inner packet that cannot be read")  \
 	X(DECAP_PROBES, "path probes of routers, consumed")                                     \
 	/* router: what is it */                                                                \
