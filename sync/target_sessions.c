@@ -185,8 +185,10 @@ static int on_hello(void *context, struct session *session, const struct message
 	err = target_mirror_session(target->mirror, index_of(link), hello, link->digest_key,
 				    agent_now_ms());
 	if (err) {
-		log_error("router %s at %s: no session: %s", hello->name, text, strerror(-err));
-		return GOODBYE_FULL;
+		log_error("router %s at %s: no session: %s", hello->name, text,
+			  err == -EPROTO ? "its clock is further ahead than a clock can be"
+					 : strerror(-err));
+		return err == -EPROTO ? GOODBYE_MALFORMED : GOODBYE_FULL;
 	}
 	link->up = true;
 	link->failure_logged = false;
