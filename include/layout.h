@@ -110,7 +110,7 @@ struct settings {
 	X(DECAP_NO_SERVICE, "dropped: from a router, for an address and port that is no service here") \
 	X(DECAP_NO_LISTENER, "dropped: SYNs for services that nobody listens for here, any more or yet") \
 	X(DECAP_MALFORMED, "dropped: from a router, with an inner packet that cannot be read")  \
-	X(DECAP_PROBES, "path probes of routers, consumed")                                     \
+	X(DECAP_PROBES, "path probes of routers, answered")                                     \
 	/* router: what is it */                                                                \
 	X(PASS_NO_SERVICE, "passed: for no service of this router")                             \
 	X(PASS_ICMP, "passed: ICMP for a service's address that belongs to no flow (echo)")     \
