@@ -50,3 +50,26 @@ check_left "said by limpet unload"
 stop_limpetd t2 || exit 1
 check "unload when limpetd was stopped, as the service manager does it" on t2 limpet unload
 check_left "said by limpet unload"
+
+# It starts again without Limpet: its agent says nothing, its kernel answers on the link.
+check_soon "r1 takes t2 for up" 5 state_is r1 up
+kill_limpetd t2 || exit 1
+for router in r1 r2; do
+	check_soon "$router: no agent there" 2 state_is $router unattended
+done
+probes=$(counter t2 decap_probes)
+check_soon "probes go there on" 15 counter_is_above t2 decap_probes $((probes + 32))
+for router in r1 r2; do
+	check "$router: and come back" state_is $router unattended
+done
+check_served "it serves on"
+on t2 rm -r /sys/fs/bpf/limpet || exit 1
+for router in r1 r2; do
+	check_soon "$router: t2, where nothing is unwrapped any more, is down" 9 state_is $router down
+done
+check_served "down"
+check "r1 is not ready" eval '! router_is_ready r1'
+check "and names it" grep -q t2 <<<"$(on r1 limpet ready)"
+check_soon "after dead_time it is dead" 5 state_is r1 dead
+check "and r1 ready" router_is_ready r1
+check_served "dead"
