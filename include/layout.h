@@ -148,7 +148,7 @@ struct settings {
 	X(SELECT_MIGRATED, "connections of a closing listener given to another instance")       \
 	X(SELECT_AFFINITY_GONE, "new connections whose affinity's instance has no listener to give") \
 	X(SELECT_DRAINING, "new connections given to a draining instance: none is ready here")  \
-	X(SELECT_NONE, "new connections refused: no instance here takes connections")           \
+	X(SELECT_NONE, "new connections that no instance could take, left to the kernel")       \
 	X(SELECT_FOREIGN, "new connections for no service, left to the kernel")                 \
 	/* target: tracker */                                                                   \
 	X(TRACK_OPENED, "connections of services established")                                  \
