@@ -294,6 +294,16 @@ static __always_inline bool is_open(const struct knowledge *known)
 	return known->has_report && known->reported.state == CONNECTION_OPEN;
 }
 
+/*
+ * A SYN that was sent again goes where it went, for its answer may be on its way; not for long: a
+ * target that nobody serves at any more drops it, and only choosing anew finds that out.
+ */
+static __always_inline bool is_same_syn(const struct question *question, const struct flow *flow)
+{
+	return flow->isn == question->tcp->sequence &&
+	       question->now_ns < flow->since_ns + SYN_SAME_NS && target_usable(flow->target);
+}
+
 /* A SYN: goes where its 4-tuple is known, and changes nothing there; that target's kernel knows
  * what to answer. */
 static __always_inline int choose_syn(const struct question *question,
@@ -311,8 +321,7 @@ static __always_inline int choose_syn(const struct question *question,
 		count(COUNT_FLOW_CONNECTION);
 		return known->reported.target;
 	}
-	if (is_half_open(known) && flow->isn == question->tcp->sequence &&
-	    target_usable(flow->target)) {
+	if (is_half_open(known) && is_same_syn(question, flow)) {
 		count(COUNT_FLOW_HALF_OPEN);
 		return flow->target;
 	}

@@ -39,18 +39,21 @@
 		      */
 
 /* How long things last in the data plane. */
-#define NOTED_NS (10ULL * 1000000000) /* a noted flow is believed without its target's report */
-#define SIGHTING_NS                                                                                \
-	(250ULL *                                                                                  \
-	 1000000) /* an unknown flow is dropped from its first sight: the report is on its way */
-#define SIGHTING_LAST_NS                                                                           \
-	(130ULL * 1000000000) /* a sighting is forgotten; TCP sends again after 120 s at most */
-#define SYN_HOLD_NS                                                                                \
-	(200ULL * 1000000) /* SYNs of services with affinity wait for the affinities at most */
-#define STEERED_NS                                                                                 \
-	(10ULL * 1000000000) /* a steered handshake delays an affinity's expiry at most */
-#define ISN_WINDOW                                                                                 \
-	(1U << 20) /* a handshake's packets are this close to its SYN's sequence number */
+/* A SYN that comes again stays with its target; TCP sends it again after 1 s, 3 s, 7 s (RFC 6298).
+ */
+#define SYN_SAME_NS (2ULL * 1000000000)
+/* A noted flow is believed without its target's report. */
+#define NOTED_NS (10ULL * 1000000000)
+/* An unknown flow is dropped from its first sight: the report is on its way. */
+#define SIGHTING_NS (250ULL * 1000000)
+/* A sighting is forgotten; TCP sends again after 120 s at most. */
+#define SIGHTING_LAST_NS (130ULL * 1000000000)
+/* SYNs of services with affinity wait for the affinities at most. */
+#define SYN_HOLD_NS (200ULL * 1000000)
+/* A steered handshake delays an affinity's expiry at most. */
+#define STEERED_NS (10ULL * 1000000000)
+/* A handshake's packets are this close to its SYN's sequence number. */
+#define ISN_WINDOW (1U << 20)
 
 /* ------------------------------------------------------------------------------------------------
  * both roles */
