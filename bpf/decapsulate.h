@@ -135,8 +135,7 @@ static __noinline int decapsulate(const struct packet *packet)
 	}
 	cursor_at_payload(&cursor, packet);
 	verdict = judge_inner(&cursor, packet->settings, outer, &inner, &tcp);
-	if (verdict == COUNT_DECAP_PACKETS && tcp.syn &&
-	    !has_socket(packet->context, &inner, &tcp))
+	if (verdict == COUNT_DECAP_PACKETS && tcp.syn && !has_socket(packet->context, &inner, &tcp))
 		verdict = COUNT_DECAP_NO_LISTENER;
 	if (verdict == COUNT_DECAP_PACKETS) {
 		if (bpf_xdp_adjust_head(packet->context, (int)outer->header))
