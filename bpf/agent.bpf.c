@@ -13,17 +13,16 @@ static __always_inline int reap(const struct affinity_key *key)
 {
 	struct target_affinity *affinity = bpf_map_lookup_elem(&affinities, key);
 	__u64 word;
-	int over, error;
+	int error;
 
 	if (!affinity)
 		return -ENOENT;
 	word = read_once(&affinity->word);
 	if (affinity_phase(word) == PHASE_LIVE) {
-		over = affinity_over(key, affinity, bpf_ktime_get_ns());
-		if (over == END_NONE)
+		if (affinity_over(key, affinity, bpf_ktime_get_ns()) == END_NONE)
 			return -EBUSY;
-		error = affinity_end(key, word >> 8, over);
-		return error == -ENOENT ? error : -EAGAIN;
+		error = affinity_conclude(key, affinity, word);
+		return error ? error : -EAGAIN;
 	}
 	if (affinity_phase(word) != PHASE_ENDED && affinity_phase(word) != PHASE_REAPED)
 		return -EBUSY;

@@ -50,7 +50,7 @@ static __always_inline void make_timed(const struct target_service *service, __u
 	struct instance *instance = bpf_map_lookup_elem(&instances, &slot);
 	struct affinity_claim claim = {
 		.idle_ns = service->idle_ns,
-		.max_life_ns = service->max_life_ns,
+		.service_life_ns = service->max_life_ns,
 		.instance = slot,
 		.service = number,
 		.flags = AFFINITY_FLAG_TIMED,

@@ -443,9 +443,10 @@ struct client_count {
  *
  * `word` decides: id << 8 | enum affinity_phase, changed by compare-and-swap only. Whoever moves it
  * to BUSY or CHANGING owns the other fields until it moves it on; they are believed only when
- * `word` is LIVE with the same id before and after reading. Only the agent's reaper (op AGENT_REAP)
- * deletes, by way of REAPED, so that no entry vanishes under a request that revives it. Ids are
- * unique on this target and count up. idle_since_ns and steered_ns are written without owning it.
+ * `word` is LIVE with the same id, and `changes` the same, before and after reading. Only the
+ * agent's reaper (op AGENT_REAP) deletes, by way of REAPED, so that no entry vanishes under a
+ * request that revives it. Ids are unique on this target and count up. idle_since_ns and steered_ns
+ * are written without owning it.
  */
 enum affinity_phase {
 	PHASE_BUSY, /* is being made or ended: not in force */
@@ -474,19 +475,21 @@ enum affinity_end {
 
 struct target_affinity {
 	__u64 word;
-	__u64 process; /* incarnation in target/processes of the asking process; 0: timed */
-	__u64 created_ns;
+	__u64 process;	  /* incarnation in target/processes of the asking process; 0: timed */
+	__u64 displaced;  /* id of the instance here that it was taken from last; 0: none */
+	__u64 created_ns; /* the life begins: asking again, at the same instance, does not renew it
+			   */
 	__u64 idle_since_ns; /* written before each close of the client's: expiry counts from here
 				while count is 0 */
 	__u64 steered_ns;    /* the last handshake that it steered */
 	__u64 idle_ns;
-	__u64 max_life_ns; /* 0: none */
+	__u64 max_life_ns; /* from created_ns; 0: none */
 	__u32 instance;	   /* slot */
 	__u32 pid;	   /* of the asking process */
 	__u16 service;	   /* over which it was asked */
 	__u8 end;	   /* enum affinity_end */
 	__u8 flags;
-	__u32 zero;
+	__u32 changes; /* counts up with each: what was read while it was LIVE is of one piece */
 };
 
 /* target/grants: what the routers have said of an affinity. key: struct affinity_key; written by
@@ -605,7 +608,7 @@ LAYOUT_SIZE(target_connection, 24);
 LAYOUT_SIZE(socket_connection, 24);
 LAYOUT_SIZE(client_key, 24);
 LAYOUT_SIZE(client_count, 8);
-LAYOUT_SIZE(target_affinity, 72);
+LAYOUT_SIZE(target_affinity, 80);
 LAYOUT_SIZE(grant, 32);
 LAYOUT_SIZE(process, 8);
 LAYOUT_SIZE(identity, 16);
