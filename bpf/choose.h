@@ -310,8 +310,10 @@ static __always_inline int choose_syn(const struct question *question,
 				      const struct knowledge *known)
 {
 	const struct flow *flow = &known->flow;
-	/* What was noted has been reported since, and has closed. */
-	bool over = known->has_report && !is_open(known) && known->reported.target == flow->target;
+	/* What was noted has been reported since, and has closed; but not if this is its own SYN,
+	 * late: then what has closed is an older connection of this 4-tuple. */
+	bool over = known->has_report && !is_open(known) &&
+		    known->reported.target == flow->target && flow->isn != question->tcp->sequence;
 
 	if (is_noted(known) && !over && !target_dead(flow->target)) {
 		count(COUNT_FLOW_NOTED);

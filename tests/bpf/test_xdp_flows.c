@@ -191,8 +191,18 @@ static void test_lingering_noted(void **state)
 	handshake(true);
 	put_connection(CLIENT, 40000, SHOP, T1, CONNECTION_LINGERS);
 	EXPECT("late data", ACK(.data = 3), XDP_TX, TO_T1(ACK(.data = 3)), NOTED);
-	EXPECT("SYN", SYN(), XDP_TX, TO_T3(SYN()), DISTRIBUTED);
-	check_flow(FLOW_STATE_HALF_OPEN, T3);
+	EXPECT("SYN", FORGED(), XDP_TX, TO_T3(FORGED()), DISTRIBUTED);
+}
+
+/* What lingers is an older connection; the new one's SYN comes once more, late. */
+static void test_lingering_late_syn(void **state)
+{
+	(void)state;
+	put_connection(CLIENT, 40000, SHOP, T1, CONNECTION_LINGERS);
+	handshake(true);
+	EXPECT("the SYN that was noted", SYN(), XDP_TX, TO_T1(SYN()), NOTED);
+	check_flow(FLOW_STATE_NOTED, T1);
+	EXPECT("data", ACK(.data = 3), XDP_TX, TO_T1(ACK(.data = 3)), NOTED);
 }
 
 static void test_report(void **state)
@@ -322,6 +332,7 @@ int main(void)
 		cmocka_unit_test_setup(test_connection, world_reset),
 		cmocka_unit_test_setup(test_lingering, world_reset),
 		cmocka_unit_test_setup(test_lingering_noted, world_reset),
+		cmocka_unit_test_setup(test_lingering_late_syn, world_reset),
 		cmocka_unit_test_setup(test_report, world_reset),
 		cmocka_unit_test_setup(test_late_report, world_reset),
 		cmocka_unit_test_setup(test_expiry, world_reset),
