@@ -140,8 +140,8 @@ tests: unit-tests bpf-tests lab
 check-unit: unit-tests ## pure rules and wire; any user
 	@set -e; for t in $(UNIT_TESTS); do echo "== $$t"; $$t; done
 
-check-model: $(BUILD)/tests/model/explorer ## random histories of a small cluster; SEEDS=N runs
-	$< --seeds $(or $(SEEDS),5000)
+check-model: $(BUILD)/tests/model/explorer ## random histories of a small cluster; RUNS=N of them
+	$< --runs $(or $(RUNS),5000)
 
 check-bpf: bpf-tests ## the XDP program, packet by packet; as root
 	@set -e; for t in $(BPF_TESTS); do echo "== $$t"; $$t; done
