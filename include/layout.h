@@ -361,8 +361,9 @@ struct member {
 };
 
 struct group {
-	__u32 members;
-	__u32 zero; /* 0: the selector counts on it */
+	__u16 members;
+	__u16 v6only; /* IPV6_V6ONLY is set on all of them; else on none */
+	__u32 zero;   /* 0: the selector counts on it */
 	struct member member[MAX_MEMBERS];
 };
 
