@@ -120,10 +120,10 @@ mapfile -t words < <(sed -nE '/^struct limpet/,/^}/s/^\tuint(32|64)_t ([a-z_]+);
 check "and every member" has heads limpet_affinity_request.3 "${words[@]}"
 
 # ---- make install
-# make_install WHERE TARGET
+# make_install TARGET [VARIABLE=VALUE]
 make_install()
 {
-	make -s -C "$LAB_ROOT" BUILD="$LAB_BUILD" DESTDIR="$place/root" PREFIX=/usr "$1"
+	make -s -C "$LAB_ROOT" BUILD="$LAB_BUILD" DESTDIR="$place/root" "$@"
 }
 
 tree()
@@ -178,3 +178,10 @@ done
 check "make uninstall" make_install uninstall
 check_is "leaves nothing" "" "$(tree)"
 check_is "and no directory of its own" "" "$(find "$place/root" -name '*limpet*')"
+check "make install with another prefix" make_install install PREFIX=/opt/limpet
+check "the units name its programs" grep -q "^ExecStart=/opt/limpet/sbin/limpetd$" \
+	"$place/root/lib/systemd/system/limpetd.service"
+check_is "and limpet.pc its directory" /opt/limpet/include \
+	"$(PKG_CONFIG_LIBDIR=$(dirname "$(find "$place/root" -name limpet.pc)") pkg-config --variable=includedir limpet)"
+check "make uninstall" make_install uninstall PREFIX=/opt/limpet
+check_is "leaves nothing" "" "$(tree)"
