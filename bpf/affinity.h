@@ -75,6 +75,7 @@ static __always_inline int quota_take(__u32 slot)
 	if (!load || !instance)
 		return -ENOENT;
 	before = __sync_fetch_and_add(&load->affinities, 1);
+	__sync_fetch_and_add(&load->changes, 1);
 	if (!instance->max_affinities || before < instance->max_affinities)
 		return 0;
 	__sync_fetch_and_add(&load->affinities, -1);
@@ -85,8 +86,10 @@ static __always_inline void quota_return(__u32 slot)
 {
 	struct instance_load *load = bpf_map_lookup_elem(&instance_load, &slot);
 
-	if (load)
-		__sync_fetch_and_add(&load->affinities, -1);
+	if (!load)
+		return;
+	__sync_fetch_and_add(&load->affinities, -1);
+	__sync_fetch_and_add(&load->changes, 1);
 }
 
 /* END_NONE: what is LIVE here is in force. Else why it is no longer. */

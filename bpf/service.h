@@ -34,18 +34,25 @@ static __always_inline bool address_same(const struct address *a, const struct a
 	       left[3] == right[3];
 }
 
+/*
+ * Without a branch: a word that is zero on one path and not on another is two states to the
+ * verifier, and all that follows is verified for each.
+ */
 static __always_inline void address_mask(struct address *address, __u32 prefix)
 {
 	__be32 *word = (__be32 *)address;
 
 #pragma unroll
 	for (int i = 0; i < 4; i++) {
-		__u32 before = i * 32;
+		__s64 cut = 32 * (i + 1) - (__s64)prefix, sign = cut >> 63, kept;
 
-		if (prefix <= before)
-			word[i] = 0;
-		else if (prefix - before < 32)
-			word[i] &= bpf_htonl(~0U << (32 - (prefix - before)));
+		barrier_var(sign);
+		cut &= ~sign; /* bits of this word and the following ones that are not kept */
+		kept = 32 - cut;
+		sign = kept >> 63;
+		barrier_var(sign);
+		kept &= ~sign;
+		word[i] &= bpf_htonl(0xffffffffULL << (32 - kept));
 	}
 }
 

@@ -387,7 +387,7 @@ struct instance_load {
 	__u64 asker; /* incarnation of the process that asks over this instance's listeners; 0: none
 			yet */
 	__u32 shared; /* a second living process has asked: no affinities until the asker is gone */
-	__u32 zero;
+	__u32 changes; /* of the two counts: counts up, for who checks them */
 };
 
 /*
@@ -404,19 +404,19 @@ struct socket_note {
 struct target_connection {
 	__u64 cookie;
 	__u64 established_ns;
-	__u32 instance; /* slot; NO_INSTANCE: of a listener that is not adopted */
-	__u32 zero;
-};
-
-#define NO_INSTANCE 0xffffffffU
-
-/* target/sockets: key: a socket's cookie; which connection entry is its, and under what it was
- * counted. written by the tracker. */
-struct socket_connection {
-	struct connection_key key;
-	__u16 scope;	    /* of the service when the connection came; a reload may change it */
+	__u32 instance;	    /* slot; NO_INSTANCE: of a listener that is not adopted */
+	__u16 scope;	    /* of the service when the connection came, under which it is counted: a
+			       reload may change it */
 	__u8 client_prefix; /* likewise */
 	__u8 zero;
+};
+
+#define NO_INSTANCE   0xffffffffU
+#define GONE_INSTANCE 0xfffffffeU /* the entry is being removed */
+
+/* target/sockets: key: a socket's cookie; which connection entry is its. written by the tracker. */
+struct socket_connection {
+	struct connection_key key;
 };
 
 /* target/clients: established connections of a client to an instance, in a scope. written by the
@@ -434,6 +434,8 @@ struct client_key {
 struct client_count {
 	__u64 word; /* incarnation << 32 | connections; with CLIENT_DEAD: is being deleted, and who
 		       deletes it enters the connections that came meanwhile anew */
+	__u32 changes; /* of the word: counts up, for who checks it */
+	__u32 zero;
 };
 
 #define CLIENT_DEAD		 0x80000000U /* a bit of the connections */
@@ -552,8 +554,14 @@ enum agent_op {
 			      `status` tells why. */
 	AGENT_REPAIR_OPEN, /* enter the connection of a socket that the tracker has missed, or give
 			      one that is known an instance; -EEXIST */
-	AGENT_REPAIR_CLOSE /* remove `connection` if its cookie is `id`: its socket is gone; -ENOENT
-			    */
+	AGENT_REPAIR_CLOSE, /* remove `connection` if its cookie is `id`: its socket is gone;
+			       -ENOENT */
+	/* Put right a count that was checked to be `count`, if it still is what it was then, `id`;
+	 * else -EAGAIN. */
+	AGENT_REPAIR_LOAD,  /* connections of `instance` */
+	AGENT_REPAIR_QUOTA, /* affinities of `instance` */
+	AGENT_REPAIR_CLIENT /* connections of client `affinity` to `instance`; id: the whole word,
+			       0: there was none */
 };
 
 struct agent_call {
@@ -563,7 +571,9 @@ struct agent_call {
 	struct connection_key connection;
 	__u64 id;	/* an affinity's, or a socket's cookie */
 	__u32 end;	/* enum affinity_end */
-	__u32 instance; /* for AGENT_REPAIR_OPEN */
+	__u32 instance; /* for AGENT_REPAIR_OPEN and the counts */
+	__u32 count;
+	__u32 zero;
 };
 
 /* What the `steering` iterator writes for each listener whose group has a reuseport program. */
@@ -606,15 +616,15 @@ LAYOUT_SIZE(instance, 24);
 LAYOUT_SIZE(instance_load, 24);
 LAYOUT_SIZE(socket_note, 16);
 LAYOUT_SIZE(target_connection, 24);
-LAYOUT_SIZE(socket_connection, 24);
+LAYOUT_SIZE(socket_connection, 20);
 LAYOUT_SIZE(client_key, 24);
-LAYOUT_SIZE(client_count, 8);
+LAYOUT_SIZE(client_count, 16);
 LAYOUT_SIZE(target_affinity, 80);
 LAYOUT_SIZE(grant, 32);
 LAYOUT_SIZE(process, 8);
 LAYOUT_SIZE(identity, 16);
 LAYOUT_SIZE(event, 40);
-LAYOUT_SIZE(agent_call, 64);
+LAYOUT_SIZE(agent_call, 72);
 LAYOUT_SIZE(steered, 16);
 
 #endif
