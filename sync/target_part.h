@@ -46,6 +46,7 @@ struct target_part {
 	unsigned int ticks;
 	struct event *recover;	/* events were lost: all is looked at again (target_tables.c) */
 	uint64_t events_lost;	/* counter EVENT_LOST when the tables were read last */
+	uint64_t troubles;	/* counters TRACK_RETRY and TRACK_FULL at the last check */
 	bool readiness_changed; /* READY is to be worked out again at the next tick */
 	bool end_affinities;	/* draining: connections only */
 };
@@ -64,7 +65,7 @@ int target_tables_start(struct target_part *target);
 /* Tell the mirror of every key that there is. -errno: the mirror stays as it is, and tells nobody
  * that it is complete, until a later call succeeds. */
 int target_read_tables(struct target_part *target);
-/* Each second: were events lost? */
+/* Each second: were events lost, could the tracker not do something? */
 void target_tables_check(struct target_part *target);
 /* Have the kernel's events been read to the end, and none been lost since the tables were read? */
 bool target_events_complete(struct target_part *target);

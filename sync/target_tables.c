@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* target_tables.c - the kernel's tables read anew into the mirror: at the start, and when events
- * were lost. */
+/* target_tables.c - the kernel's tables: read anew into the mirror at the start and when events
+ * were lost; checked when the tracker says that it could not do something. */
 #include <errno.h>
 #include <string.h>
 
@@ -18,6 +18,17 @@ static uint64_t count_lost(const struct target_part *target)
 	if (maps_counter(&target->agent->maps, COUNT_EVENT_LOST, &lost))
 		return target->events_lost;
 	return lost;
+}
+
+/* What the tracker could not enter, remove or count. */
+static uint64_t count_troubles(const struct target_part *target)
+{
+	__u64 retry, full;
+
+	if (maps_counter(&target->agent->maps, COUNT_TRACK_RETRY, &retry) ||
+	    maps_counter(&target->agent->maps, COUNT_TRACK_FULL, &full))
+		return target->troubles;
+	return retry + full;
 }
 
 static int name_connection(void *context, const void *key, const void *value)
@@ -85,8 +96,13 @@ static void recover(evutil_socket_t fd, short what, void *context)
 
 void target_tables_check(struct target_part *target)
 {
+	uint64_t troubles = count_troubles(target);
+
 	if (count_lost(target) != target->events_lost)
 		event_active(target->recover, EV_TIMEOUT, 0);
+	if (troubles != target->troubles)
+		rescan_soon(target->rescan);
+	target->troubles = troubles;
 }
 
 bool target_events_complete(struct target_part *target)
@@ -101,6 +117,7 @@ bool target_events_complete(struct target_part *target)
 
 int target_tables_start(struct target_part *target)
 {
+	target->troubles = count_troubles(target);
 	target->recover = event_new(target->agent->base, -1, 0, recover, target);
 	return target->recover ? 0 : -ENOMEM;
 }
