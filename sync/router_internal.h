@@ -85,6 +85,9 @@ int router_put_connection(void *context, const struct connection_key *key,
 int router_put_affinity(void *context, const struct affinity_key *key,
 			const struct router_affinity *value);
 int router_noted(void *context, const struct connection_key *key);
+/* The target that this router, in its present role, has seen the handshake go to, or -ENOENT: what
+ * it has noted before may be of a connection that has ended while another router was active. */
+int router_noted_target(const struct flow *flow, const struct router_role *role);
 int router_read_services(struct router_part *router);
 int router_restore(struct router_part *router);
 void router_write_roster(struct router_part *router);

@@ -28,8 +28,8 @@ struct router_mirror_ops {
 			const struct router_affinity *value);
 	/*
 	 * Two targets hold the same connection: which of them has this router itself seen the
-	 * handshake go to (a FLOW_STATE_NOTED entry of router/flows, of any age)? Its number, or
-	 * -ENOENT. Asked then only. NULL: never.
+	 * handshake go to (a FLOW_STATE_NOTED entry of router/flows, not from before its present
+	 * role)? Its number, or -ENOENT. Asked then only. NULL: never.
 	 */
 	int (*noted)(void *context, const struct connection_key *key);
 	/* Queue a message to a target's present session. */
