@@ -22,8 +22,8 @@ says()
 	said=$(on "$node" "$@" 2>&1 >/dev/null)
 	code=$?
 	check_is "$node: $*" "$status" "$code"
-	check "$node: says '$phrase', in one line" eval \
-		'[ "$(wc -l <<<"$said")" -eq 1 ] && grep -qF -- "$phrase" <<<"$said"'
+	check_is "$node: one line" 1 "$(wc -l <<<"$said")"
+	check "$node: says '$phrase'" grep -qF -- "$phrase" <<<"$said"
 }
 
 rows()
