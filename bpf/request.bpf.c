@@ -248,21 +248,26 @@ static __always_inline int set_option(struct bpf_sockopt *ctx)
 }
 
 /*
- * An application that attaches a reuseport program of its own to a listener that is adopted, or
+ * An application that attaches a reuseport program of its own to an instance's listener, or
  * detaches ours, would take the whole group from the selector, and no affinity would hold there.
+ * The same by a listener that has joined the group and is not adopted yet. limpetd itself attaches
+ * the selector to a listener that it has noted and not guarded yet.
  */
 static __always_inline bool takes_steering(struct bpf_sockopt *ctx)
 {
+	struct bpf_sock *sk = ctx->sk;
 	struct socket_note *note;
 
 	if (ctx->level != SOL_SOCKET ||
 	    (ctx->optname != SO_ATTACH_REUSEPORT_CBPF && ctx->optname != SO_ATTACH_REUSEPORT_EBPF &&
 	     ctx->optname != SO_DETACH_REUSEPORT_BPF))
 		return false;
-	if (!ctx->sk)
+	if (!sk)
 		return false;
-	note = bpf_sk_storage_get(&socket_notes, ctx->sk, 0, 0);
-	return note && note->guarded && note->cookie == socket_cookie(ctx->sk);
+	note = bpf_sk_storage_get(&socket_notes, sk, 0, 0);
+	if (note && note->cookie == socket_cookie(sk))
+		return note->guarded;
+	return sk->state == TCP_LISTEN && group_of(sk, bpf_htons(sk->src_port));
 }
 
 /* Every setsockopt under the cgroup comes by here: those of other levels go on as they are. */

@@ -83,24 +83,6 @@ static __always_inline bool selection_ends(struct sk_reuseport_md *ctx, struct e
 	return true;
 }
 
-/* The group as it is bound, which is not what the packet is for: see struct group_key. */
-static __always_inline struct group *group_of(struct bpf_sock *sk, __be16 port)
-{
-	struct group_key key = {.port = port, .family = sk->family};
-	__u32 *bound = (__u32 *)&key.bound;
-
-	if (sk->family == AF_INET) {
-		if (sk->src_ip4)
-			address_from_ipv4(&key.bound, sk->src_ip4);
-	} else {
-		bound[0] = sk->src_ip6[0];
-		bound[1] = sk->src_ip6[1];
-		bound[2] = sk->src_ip6[2];
-		bound[3] = sk->src_ip6[3];
-	}
-	return bpf_map_lookup_elem(&groups, &key);
-}
-
 static __always_inline bool try_listener(struct sk_reuseport_md *ctx, __u32 listener)
 {
 	return !bpf_sk_select_reuseport(ctx, &listeners, &listener, 0);

@@ -82,6 +82,25 @@ static __always_inline void ends_of_socket(struct bpf_sock *sk, struct ends *end
 	local[3] = sk->src_ip6[3];
 }
 
+/* The reuseport group of a listener: as it is bound, which is not what its packets are for. NULL:
+ * it has no instances. */
+static __always_inline struct group *group_of(struct bpf_sock *sk, __be16 port)
+{
+	struct group_key key = {.port = port, .family = sk->family};
+	__u32 *bound = (__u32 *)&key.bound;
+
+	if (sk->family == AF_INET) {
+		if (sk->src_ip4)
+			address_from_ipv4(&key.bound, sk->src_ip4);
+	} else {
+		bound[0] = sk->src_ip6[0];
+		bound[1] = sk->src_ip6[1];
+		bound[2] = sk->src_ip6[2];
+		bound[3] = sk->src_ip6[3];
+	}
+	return bpf_map_lookup_elem(&groups, &key);
+}
+
 static __always_inline struct target_service *service_by_number(__u32 number)
 {
 	struct target_service *service = bpf_map_lookup_elem(&services, &number);

@@ -151,12 +151,17 @@ static void test_selector_keeps_its_group(void **state)
 	assert_int_equal(errno, EBUSY);
 	assert_int_equal(detach(listener), -EBUSY);
 	assert_int_equal(setsockopt(listener, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one)), 0);
-	/* A note of another listener's, as a connection inherits it, guards nothing. */
-	put_note(listener, cookie + 1, 1);
-	assert_int_equal(detach(listener), 0);
+	/* Nor through a listener of the same group that is not adopted yet. */
+	plain = stage_listen_plain(SERVICE4, 80);
+	assert_int_equal(attach_filter(plain), -EBUSY);
+	assert_int_equal(detach(plain), -EBUSY);
+	stage_close(plain);
+	/* The agent itself may, on one that it is adopting. */
 	put_note(listener, cookie, 0);
 	assert_int_equal(attach_filter(listener), 0);
+	/* A note of another listener's, as a connection inherits it, guards nothing. */
 	plain = stage_listen_plain("127.0.1.99", 9);
+	put_note(plain, cookie, 1);
 	assert_int_equal(attach_filter(plain), 0);
 	stage_close(plain);
 }
