@@ -77,10 +77,12 @@ done
 check "r1: limpet activate" on r1 limpet activate
 
 # Listeners of another user (both of the same, or the kernel lets them share no port), in units and cgroups of their own.
+# Where every user may read it.
+on t1 install -D --target-directory=/usr/local/lib/shop "$LAB_ROOT"/tests/net/{server,rows}.py
 for number in 1 2; do
 	check "application $number starts" on t1 systemd-run --quiet --unit=shop$number --uid=daemon \
 		--property=AmbientCapabilities=CAP_NET_BIND_SERVICE \
-		/usr/bin/python3 "$LAB_ROOT/tests/net/server.py"
+		/usr/bin/python3 /usr/local/lib/shop/server.py
 done
 check_soon "both are adopted" 10 instances_are t1 2
 check_soon "r1 has the table" 20 router_is_ready r1
