@@ -78,5 +78,7 @@ struct control_part *control_start(struct agent *agent);
 void control_stop(struct control_part *control);
 /* For `limpet monitor`: one line of JSON to whoever listens. Takes the reference. */
 void control_event(struct control_part *control, struct json_object *event);
+/* Does anybody listen? For those whose events are many. */
+bool control_has_listener(const struct control_part *control);
 
 #endif

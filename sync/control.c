@@ -328,6 +328,23 @@ static void monitor_closed(struct evhttp_connection *connection, void *context)
 	free(monitor);
 }
 
+/* The first line says that from now on nothing is missed. */
+static void greet(const struct agent *agent, struct evhttp_request *request)
+{
+	struct json_object *event = json_object_new_object();
+	struct evbuffer *line = evbuffer_new();
+
+	json_object_object_add(event, "event", json_object_new_string("monitor"));
+	json_object_object_add(event, "name", json_object_new_string(agent->config->node));
+	if (line) {
+		evbuffer_add_printf(line, "%s\n",
+				    json_object_to_json_string_ext(event, JSON_C_TO_STRING_PLAIN));
+		evhttp_send_reply_chunk(request, line);
+		evbuffer_free(line);
+	}
+	json_object_put(event);
+}
+
 /* The answer never ends: a line of JSON for each event, until the listener goes. */
 static void get_monitor(struct agent *agent, struct evhttp_request *request,
 			struct evkeyvalq *query)
@@ -346,6 +363,12 @@ static void get_monitor(struct agent *agent, struct evhttp_request *request,
 	evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type",
 			  "application/x-ndjson");
 	evhttp_send_reply_start(request, HTTP_OK, NULL);
+	greet(agent, request);
+}
+
+bool control_has_listener(const struct control_part *control)
+{
+	return control && !LIST_EMPTY(&control->monitors);
 }
 
 void control_event(struct control_part *control, struct json_object *event)
@@ -353,7 +376,7 @@ void control_event(struct control_part *control, struct json_object *event)
 	struct evbuffer *line = evbuffer_new();
 	struct monitor *monitor, *next;
 
-	if (!control || LIST_EMPTY(&control->monitors) || !line)
+	if (!control_has_listener(control) || !line)
 		goto out;
 	for (monitor = LIST_FIRST(&control->monitors); monitor; monitor = next) {
 		struct evhttp_connection *connection =

@@ -42,15 +42,48 @@ int router_put_connection(void *context, const struct connection_key *key,
 			  maps_put(maps, MAP_ROUTER_CONNECTIONS, key, value));
 }
 
+static void report_affinity(struct router_part *router, const struct affinity_key *key,
+			    const struct router_affinity *value)
+{
+	struct json_object *event;
+	char text[ADDRESS_TEXT];
+
+	if (!control_has_listener(router->agent->control) || key->scope >= MAX_SERVICES)
+		return;
+	event = json_object_new_object();
+	json_object_object_add(event, "event", json_object_new_string("affinity"));
+	json_object_object_add(event, "client",
+			       json_object_new_string(address_format(&key->client, text)));
+	json_object_object_add(event, "scope",
+			       json_object_new_string(router->scopes[key->scope].name));
+	json_object_object_add(event, "state",
+			       json_object_new_string(!value	     ? "ended"
+						      : value->clock ? "everywhere"
+								     : "granted"));
+	if (value)
+		json_object_object_add(
+			event, "target",
+			json_object_new_string(
+				router_mirror_target(router->mirror, value->target)->name));
+	control_event(router->agent->control, event);
+}
+
 int router_put_affinity(void *context, const struct affinity_key *key,
 			const struct router_affinity *value)
 {
 	struct router_part *router = context;
 	const struct maps *maps = &router->agent->maps;
 
-	if (!value)
-		return maps_delete(maps, MAP_ROUTER_AFFINITIES, key);
-	return count_full(router, "affinities", maps_put(maps, MAP_ROUTER_AFFINITIES, key, value));
+	int error;
+
+	if (value)
+		error = count_full(router, "affinities",
+				   maps_put(maps, MAP_ROUTER_AFFINITIES, key, value));
+	else
+		error = maps_delete(maps, MAP_ROUTER_AFFINITIES, key);
+	if (!error)
+		report_affinity(router, key, value);
+	return error;
 }
 
 int router_noted_target(const struct flow *flow, const struct router_role *role)

@@ -64,6 +64,7 @@ static void publish(void *context, const struct affinity_key *key, uint64_t id,
 		log_error("target/grants cannot be written: %s; the application does not learn "
 			  "that an affinity is in force everywhere: raise tables.affinities",
 			  strerror(-err));
+	events_report_affinity(target, key);
 }
 
 static bool published(void *context, const struct affinity_key *key, uint64_t id, struct term *term)
