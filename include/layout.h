@@ -255,7 +255,8 @@ struct ring_element {
 enum target_flag {
 	TARGET_USABLE = 1 << 0,	 /* takes new connections: up, path whole; draining ones too
 				    (affinity clients) */
-	TARGET_IN_SYNC = 1 << 1, /* has handed over its whole table in the present session */
+	TARGET_IN_SYNC = 1 << 1, /* has handed over its whole table in the present session, and the
+				    CRHT had room for it */
 	TARGET_DEAD = 1 << 2,	 /* given up: its flows and affinities are void */
 	TARGET_LOCAL = 1 << 3,	 /* this node itself: passed, not encapsulated */
 	TARGET_IPV6 = 1 << 4,	 /* its address is IPv6 */

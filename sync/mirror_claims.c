@@ -137,9 +137,12 @@ static void wait_for_room(struct router_mirror *mirror, struct contest *contest,
 	if (waiting) {
 		TAILQ_INSERT_TAIL(&mirror->waiting, contest, in_waiting);
 		mirror->counts.affinities_waiting++;
+		contest->waits_for = contest->winner;
+		mirror_peer_waits(mirror, mirror->peers[contest->waits_for]);
 	} else {
 		TAILQ_REMOVE(&mirror->waiting, contest, in_waiting);
 		mirror->counts.affinities_waiting--;
+		mirror_peer_placed(mirror->peers[contest->waits_for]);
 	}
 }
 

@@ -214,12 +214,13 @@ void mirror_peer_event(struct router_mirror *mirror, struct peer *peer, enum tar
 
 void mirror_peer_refresh(struct router_mirror *mirror, struct peer *peer)
 {
-	bool in_sync = table_is_here(mirror, peer);
+	bool here = table_is_here(mirror, peer);
+	bool in_sync = here && !peer->cramped;
 	bool affinities = affinities_are_here(mirror, peer);
 	enum target_state state = peer->info.state;
 
 	if (peer->open)
-		state = mirror_next_state(state, in_sync ? EVENT_IN_SYNC : EVENT_OUT_OF_SYNC);
+		state = mirror_next_state(state, here ? EVENT_IN_SYNC : EVENT_OUT_OF_SYNC);
 	if (in_sync == peer->info.in_sync && affinities == peer->info.affinities_in_sync &&
 	    state == peer->info.state)
 		return;
@@ -228,6 +229,38 @@ void mirror_peer_refresh(struct router_mirror *mirror, struct peer *peer)
 	peer->info.state = state;
 	mirror_peers_count(mirror);
 	mirror->ops.target_changed(mirror->context, peer->number);
+}
+
+/*
+ * What a target has reported and the CRHT has no room for, the data plane does not know. From then
+ * on its silence proves nothing there: the target is not in sync, whatever the mirror knows of it.
+ * For some time after the last such entry too: a table that is just full is full again at once.
+ */
+void mirror_peer_waits(struct router_mirror *mirror, struct peer *peer)
+{
+	peer->info.waiting++;
+	peer->cramped_ms = mirror->now_ms;
+	if (peer->cramped)
+		return;
+	peer->cramped = true;
+	mirror_peer_refresh(mirror, peer);
+}
+
+void mirror_peer_placed(struct peer *peer)
+{
+	peer->info.waiting--;
+}
+
+static void look_for_room(struct router_mirror *mirror, struct peer *peer)
+{
+	if (!peer->cramped)
+		return;
+	if (peer->info.waiting)
+		peer->cramped_ms = mirror->now_ms;
+	if (mirror->now_ms < peer->cramped_ms + CRAMPED_MS)
+		return;
+	peer->cramped = false;
+	mirror_peer_refresh(mirror, peer);
 }
 
 void mirror_peer_retire(struct router_mirror *mirror, struct peer *peer)
@@ -269,7 +302,10 @@ void mirror_peers_tick(struct router_mirror *mirror)
 		struct peer *peer = mirror->peers[i];
 		bool waits;
 
-		if (!peer || !peer->known || peer->open)
+		if (!peer || !peer->known)
+			continue;
+		look_for_room(mirror, peer);
+		if (peer->open)
 			continue;
 		if (!peer->lost_ms)
 			peer->lost_ms = now;

@@ -267,8 +267,9 @@ int router_ready(const struct router_part *router, char *text, size_t size)
 
 		if (!target || !target->name[0] || !target->in_roster || target->in_sync)
 			continue;
-		added = snprintf(text + length, size - length, "%s%s", length ? ", " : "",
-				 target->name);
+		added = snprintf(
+			text + length, size - length, "%s%s%s", length ? ", " : "", target->name,
+			target->state == TARGET_UP ? " (the tables have no room for it)" : "");
 		if (added < 0 || (size_t)added >= size - length)
 			return 1;
 		length += (size_t)added;
@@ -326,7 +327,7 @@ struct json_object *router_targets_json(const struct router_part *router)
 
 static struct json_object *sync_json(const struct mirror_target *target, uint64_t now)
 {
-	uint64_t here = target->connections + target->affinities;
+	uint64_t here = target->connections + target->affinities - target->waiting;
 	uint64_t there = target->reported_connections + target->reported_affinities;
 	struct json_object *object = json_object_new_object();
 

@@ -68,8 +68,8 @@ struct router_part {
 	uint64_t started_ms, updated_ms;
 	bool settled; /* after a restart: what is pinned has been replaced by what is reported */
 	bool roster_dirty;
-	unsigned int full; /* entries that found no room, for the log */
-	uint64_t full_logged_ms;
+	unsigned int unwritten; /* entries that the kernel has refused, for the log */
+	uint64_t unwritten_logged_ms;
 };
 
 /* router_sessions.c */

@@ -59,10 +59,12 @@ struct mirror_target {
 	uint64_t node_id;
 	struct address address;
 	enum target_state state;
-	bool in_roster, in_sync, affinities_in_sync, draining;
+	bool in_roster, affinities_in_sync, draining;
+	bool in_sync; /* its whole table is here, and in the CRHT */
 	uint32_t weight;
-	uint32_t instances;				    /* ready ones, as it says */
-	uint64_t connections, affinities;		    /* of its replica */
+	uint32_t instances;		  /* ready ones, as it says */
+	uint64_t connections, affinities; /* of its replica */
+	uint64_t waiting;		  /* of both: there was no room for them in the CRHT */
 	uint64_t reported_connections, reported_affinities; /* its last digest's counts */
 	bool digest_equal;
 	uint64_t last_heard_ms;

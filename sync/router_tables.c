@@ -9,24 +9,25 @@
 #include "roster.h"
 #include "router_internal.h"
 
-#define FULL_LOG_MS 10000
+#define UNWRITTEN_LOG_MS 10000
 
-static int count_full(struct router_part *router, const char *table, int error)
+static int judge_put(struct router_part *router, const char *table, int error)
 {
 	uint64_t now = agent_now_ms();
 
 	/* A BPF hash says E2BIG when it is full. */
 	if (error == -E2BIG)
 		error = -ENOSPC;
-	if (!error || error == -ENOENT)
+	/* The mirror looks after what finds no room, and router_targets.c speaks of it. */
+	if (!error || error == -ENOENT || error == -ENOSPC)
 		return error;
-	router->full++;
-	if (router->full_logged_ms && now - router->full_logged_ms < FULL_LOG_MS)
+	router->unwritten++;
+	if (router->unwritten_logged_ms && now - router->unwritten_logged_ms < UNWRITTEN_LOG_MS)
 		return error;
-	log_warning("table %s: %u entries found no room: %s; raise tables.%s", table, router->full,
-		    strerror(-error), table);
-	router->full_logged_ms = now;
-	router->full = 0;
+	log_warning("table %s: %u entries cannot be written: %s; they are tried again", table,
+		    router->unwritten, strerror(-error));
+	router->unwritten_logged_ms = now;
+	router->unwritten = 0;
 	return error;
 }
 
@@ -38,8 +39,8 @@ int router_put_connection(void *context, const struct connection_key *key,
 
 	if (!value)
 		return maps_delete(maps, MAP_ROUTER_CONNECTIONS, key);
-	return count_full(router, "connections",
-			  maps_put(maps, MAP_ROUTER_CONNECTIONS, key, value));
+	return judge_put(router, "connections",
+			 maps_put(maps, MAP_ROUTER_CONNECTIONS, key, value));
 }
 
 static void report_affinity(struct router_part *router, const struct affinity_key *key,
@@ -73,12 +74,11 @@ int router_put_affinity(void *context, const struct affinity_key *key,
 {
 	struct router_part *router = context;
 	const struct maps *maps = &router->agent->maps;
-
 	int error;
 
 	if (value)
-		error = count_full(router, "affinities",
-				   maps_put(maps, MAP_ROUTER_AFFINITIES, key, value));
+		error = judge_put(router, "affinities",
+				  maps_put(maps, MAP_ROUTER_AFFINITIES, key, value));
 	else
 		error = maps_delete(maps, MAP_ROUTER_AFFINITIES, key);
 	if (!error)

@@ -108,10 +108,28 @@ static void compose(struct router_part *router, uint16_t number, const struct mi
 		entry->flags |= TARGET_USABLE;
 }
 
+static void log_up(const struct mirror_target *target, bool was_cramped)
+{
+	if (!target->in_sync)
+		log_warning("target %s: the tables have no room for all of its entries; what has "
+			    "none may be sent elsewhere once this router has forgotten its flow: "
+			    "raise tables.connections or tables.affinities, which needs `limpet "
+			    "unload` and `limpet load`",
+			    target->name);
+	else if (was_cramped)
+		log_info("target %s: the tables have room for all of its entries again",
+			 target->name);
+	else
+		log_info("target %s: up: %llu connections, %llu affinities", target->name,
+			 (unsigned long long)target->connections,
+			 (unsigned long long)target->affinities);
+}
+
 static void log_change(struct router_part *router, struct forward *forward,
 		       const struct mirror_target *target)
 {
 	const char *state = router_state_name(target);
+	bool was_cramped = forward->state == TARGET_UP && !forward->in_sync;
 
 	if (forward->named && forward->state == target->state &&
 	    forward->in_sync == target->in_sync)
@@ -123,9 +141,7 @@ static void log_change(struct router_part *router, struct forward *forward,
 		log_info("target %s: syncing: its table is on the way", target->name);
 		break;
 	case TARGET_UP:
-		log_info("target %s: up: %llu connections, %llu affinities", target->name,
-			 (unsigned long long)target->connections,
-			 (unsigned long long)target->affinities);
+		log_up(target, forward->named && was_cramped);
 		break;
 	case TARGET_UNATTENDED:
 		if (!forward->named) {
