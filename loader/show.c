@@ -73,8 +73,8 @@ static int check_service(const struct show *show, const struct node *node)
 	return 1;
 }
 
-/* ------------------------------------------------------------------------------------------ from
- * the agent */
+/* ------------------------------------------------------------------------------------------
+ * from the agent */
 
 /* A list of the agent's. */
 struct source {
@@ -196,8 +196,8 @@ static int show_sync(const struct show *show)
 	return show_from_agent(show, &source);
 }
 
-/* ------------------------------------------------------------------------------------------ from
- * the maps */
+/* ------------------------------------------------------------------------------------------
+ * from the maps */
 
 static int show_crht(const struct show *show, const struct column *columns,
 		     int (*rows)(struct node *, const struct crht_filter *, struct listing *))
