@@ -85,6 +85,7 @@ static void adopted(struct listeners *listeners, const struct candidate *candida
 
 	if (slot < 0)
 		return;
+	listeners->inode[slot] = candidate->socket.inode;
 	slot = listeners->table->listener[slot].instance;
 	entry = &listeners->table->instance[slot];
 	log_info("instance %llu: %s (pid %u) listens on %s", (unsigned long long)entry->kernel.id,
@@ -390,6 +391,15 @@ void listeners_readiness(const struct listeners *listeners, const struct service
 		if (maps_get(&listeners->target->agent->maps, MAP_INSTANCE_LOAD, &i, &load) == 0)
 			*connections += load.connections;
 	}
+}
+
+uint32_t listeners_inode(const struct listeners *listeners, unsigned int instance)
+{
+	for (unsigned int i = 0; i < MAX_LISTENERS; i++)
+		if (listeners->table->listener[i].cookie &&
+		    listeners->table->listener[i].instance == instance && listeners->inode[i])
+			return listeners->inode[i];
+	return 0;
 }
 
 struct instance_table *listeners_table(struct listeners *listeners)

@@ -58,6 +58,8 @@ static struct json_object *instance_json(const struct target_part *target, __u32
 	add_services(target, object, slot);
 	add_number(object, "pid", pid);
 	add_text(object, "command", process_command(pid, command));
+	add_number(object, "listener_pid", instance->pid);
+	add_number(object, "socket", listeners_inode(target->listeners, slot));
 	add_text(object, "state", state_text(instance, &load));
 	/* By itself, whether the whole target drains or not. */
 	json_object_object_add(object, "drained", json_object_new_boolean(entry->drained));

@@ -60,3 +60,5 @@ on client sh -c 'for n in $(seq 1 60); do
 	sort -u >"$LAB_DIR/workers"
 check "others reach more than one worker: $(tr '\n' ' ' <"$LAB_DIR/workers")" \
 	test "$(wc -l <"$LAB_DIR/workers")" -gt 1
+# Every worker holds every listener, each accepts on its own.
+check "limpet check finds nothing wrong with that" eval '! on t1 limpet check 2>&1 | grep "processes hold"'
