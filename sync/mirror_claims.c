@@ -204,14 +204,27 @@ static void install(struct router_mirror *mirror, struct contest *contest, uint1
 	wait_for_room(mirror, contest, true);
 }
 
-static const struct claim *best_published(const struct contest *contest)
+/*
+ * Two published claims of the same term: both routers have lost their clocks, one after the other,
+ * while an agent that knew them was away. The targets' node ids decide, which all routers know.
+ */
+static bool claim_above(const struct router_mirror *mirror, const struct claim *a,
+			const struct claim *b)
+{
+	if (term_above(&a->term, &b->term) || term_above(&b->term, &a->term))
+		return term_above(&a->term, &b->term);
+	return mirror->peers[a->target]->info.node_id > mirror->peers[b->target]->info.node_id;
+}
+
+static const struct claim *best_published(const struct router_mirror *mirror,
+					  const struct contest *contest)
 {
 	const struct claim *best = NULL;
 
 	for (const struct claim *claim = contest->claims; claim; claim = claim->next) {
 		if (term_is_zero(&claim->term))
 			continue;
-		if (!best || term_above(&claim->term, &best->term))
+		if (!best || claim_above(mirror, claim, best))
 			best = claim;
 	}
 	return best;
@@ -234,7 +247,7 @@ static void tell_losers(struct router_mirror *mirror, struct contest *contest,
 /* Puts the winner in place; a contest that nobody speaks of any more goes. */
 static void elect(struct router_mirror *mirror, struct contest *contest)
 {
-	const struct claim *best = best_published(contest);
+	const struct claim *best = best_published(mirror, contest);
 	uint16_t winner = best ? best->target : NO_NUMBER;
 	uint64_t clock = best ? best->term.clock : 0;
 

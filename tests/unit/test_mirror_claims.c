@@ -55,6 +55,29 @@ static void the_higher_term_wins(void **state)
 	assert_int_equal(router_mirror_clock(world.mirror), 6);
 }
 
+/* Both routers have lost their clocks, one after the other: the higher node id wins, whoever comes
+ * first. */
+static void the_same_term_twice(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < 2; i++) {
+		uint16_t low, high;
+
+		tear_down(NULL);
+		set_up(NULL);
+		low = join("t1", 0);
+		high = join("t2", 0);
+		assert_true(router_mirror_target(world.mirror, low)->node_id <
+			    router_mirror_target(world.mirror, high)->node_id);
+		publishes(i ? low : high, 1, 11, 5, 3);
+		publishes(i ? high : low, 1, 11, 5, 3);
+		assert_int_equal(holder(1), high);
+		assert_int_equal(sent_of_type(low, MESSAGE_LOST), 1);
+		assert_int_equal(answer_to(low)->answer.term.clock, 5);
+		assert_int_equal(sent_of_type(high, MESSAGE_LOST), 0);
+	}
+}
+
 static void takeover(void **state)
 {
 	static const struct {
@@ -207,6 +230,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(granted_and_published),
 		TEST(the_higher_term_wins),
+		TEST(the_same_term_twice),
 		TEST(takeover),
 		TEST(a_grant_that_is_not_published),
 		TEST(the_down_give_way),
