@@ -65,10 +65,10 @@ static int copy_scope(void *context, const void *key, const void *value)
 	return 0;
 }
 
-static int find_service(const struct router_service *services, const char *name)
+static int find_service(const struct router_service *services, const struct service_key *key)
 {
 	for (int i = 0; i < MAX_SERVICES; i++)
-		if (services[i].name[0] && !strcmp(services[i].name, name))
+		if (services[i].name[0] && !memcmp(&services[i].key, key, sizeof(*key)))
 			return i;
 	return -ENOENT;
 }
@@ -99,10 +99,12 @@ static int number_scope(struct services_plan *plan, const struct references *ref
 	return number;
 }
 
+/* Connections are known by what is on the wire, so a service is its address, port and protocol; its
+ * name may change. */
 static int number_service(struct services_plan *plan, const struct references *references,
-			  const char *name)
+			  const struct service_key *key)
 {
-	int number = find_service(plan->before, name);
+	int number = find_service(plan->before, key);
 
 	for (int i = 0; number < 0 && i < MAX_SERVICES; i++)
 		if (!plan->before[i].name[0] && !plan->after[i].name[0] && !references->service[i])
@@ -114,7 +116,7 @@ static int plan_service(struct services_plan *plan, const struct references *ref
 			const struct config_service *from)
 {
 	int scope = number_scope(plan, references, from->scope);
-	int number = number_service(plan, references, from->name);
+	int number = number_service(plan, references, &from->key);
 	struct router_service *service;
 
 	if (number < 0 || scope < 0) {
@@ -229,7 +231,7 @@ static int collect_stale(void *context, const void *key, const void *value)
 	return 0;
 }
 
-/* What XDP has noted under a number's former name is nobody's. */
+/* What XDP has noted under a number when it was another service's is nobody's. */
 static int forget_flows(const struct services_plan *plan, const struct maps *maps, enum map_id id)
 {
 	struct stale stale = {.is_new = plan->is_new};
@@ -244,7 +246,7 @@ static int forget_flows(const struct services_plan *plan, const struct maps *map
 	return error;
 }
 
-/* A number's former ring and readiness go before it gets a new name. */
+/* A number's former ring and readiness go before it stands for another service. */
 static int clear_new(const struct services_plan *plan, const struct maps *maps)
 {
 	const struct service_state none = {0};

@@ -163,8 +163,7 @@ static bool drop_changed(struct router_mirror *mirror,
 			changed = true;
 		if (!old->name[0])
 			continue;
-		if (!strncmp(old->name, new->name, NAME_SIZE) &&
-		    !memcmp(&old->key, &new->key, sizeof(old->key))) {
+		if (new->name[0] && !memcmp(&old->key, &new->key, sizeof(old->key))) {
 			if (old->scope < MAX_SERVICES && ends_affinities(old, new))
 				scopes_gone[old->scope] = gone = true;
 			continue;

@@ -39,8 +39,7 @@ int router_put_connection(void *context, const struct connection_key *key,
 
 	if (!value)
 		return maps_delete(maps, MAP_ROUTER_CONNECTIONS, key);
-	return judge_put(router, "connections",
-			 maps_put(maps, MAP_ROUTER_CONNECTIONS, key, value));
+	return judge_put(router, "connections", maps_put(maps, MAP_ROUTER_CONNECTIONS, key, value));
 }
 
 static void report_affinity(struct router_part *router, const struct affinity_key *key,

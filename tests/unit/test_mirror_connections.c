@@ -280,6 +280,30 @@ static void restored_linger_together(void **state)
 	assert_int_equal(world.connection_count, 0);
 }
 
+/* A service is its address, port and protocol: under another name its connections are the same. */
+static void a_renamed_service_keeps_them(void **state)
+{
+	uint16_t target = join("t1", 0);
+
+	(void)state;
+	opened(target, 1);
+	forget_sent();
+	snprintf(world.services[0].name, NAME_SIZE, "store");
+	router_mirror_configure(world.mirror, world.services, world.scopes);
+	assert_int_equal(at(1), target);
+	assert_int_equal(sent_of_type(target, MESSAGE_SERVICE), 2);
+	say_list(target, MESSAGE_BEGIN, 2);
+	opened(target, 1);
+	say_list(target, MESSAGE_DONE, 2);
+	assert_int_equal(at(1), target);
+	assert_int_equal(target_of(target)->connections, 1);
+
+	world.services[0].key.port = htons(8080);
+	router_mirror_configure(world.mirror, world.services, world.scopes);
+	assert_int_equal(world.connection_count, 0);
+	assert_int_equal(target_of(target)->connections, 0);
+}
+
 static void unlisted_is_ignored(void **state)
 {
 	struct message message = {.type = MESSAGE_CONNECTION};
@@ -306,7 +330,8 @@ int main(void)
 		TEST(two_hold_the_same),	TEST(the_younger_is_alive),
 		TEST(the_dead_give_way),	TEST(full_is_not_broken),
 		TEST(the_dead_wait_behind),	TEST(without_room_not_in_sync),
-		TEST(restored_linger_together), TEST(unlisted_is_ignored),
+		TEST(restored_linger_together), TEST(a_renamed_service_keeps_them),
+		TEST(unlisted_is_ignored),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
