@@ -243,7 +243,8 @@ struct scope {
  * instances 0 while the router is in sync: SYNs are answered with a RST.
  */
 struct service_state {
-	__u32 ready_instances; /* over all usable targets */
+	__u32 ready_instances; /* wherever they are: a target that takes no connections now has
+				  them too */
 	__u32 generation;      /* of the ring: counts up at each switch */
 };
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "settings.h"
 
 /* Which numbers do entries of the tables still refer to? */
 struct references {
@@ -377,21 +378,11 @@ int services_apply(const struct services_plan *plan, const struct maps *maps)
 
 int settings_apply(const struct config *config, const struct maps *maps)
 {
-	struct settings settings = {
-		.hold_ns = config->router.hold_ms * 1000000ULL,
-		.is_router = config->has_router,
-		.is_target = config->has_target,
-	};
+	struct settings settings;
 	__u32 zero = 0;
 	int error;
 
-	if (config->has_router) {
-		if (address_is_ipv4(&config->router.address))
-			settings.source4 = config->router.address;
-		settings.source6 = config->router.address6;
-	}
-	if (config->has_target)
-		settings.target = config->target.address;
+	settings_from(config, &settings);
 	error = maps_put(maps, MAP_SETTINGS, &zero, &settings);
 	if (error)
 		log_error("the settings cannot be written: %s", strerror(-error));

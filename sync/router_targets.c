@@ -248,11 +248,9 @@ static void update_service(struct router_part *router, __u16 number, struct ring
 	state.ready_instances = 0;
 	weights_compute(service->distribution, work->inputs, count, work->weights);
 	for (size_t i = 0; i < count; i++) {
-		const struct weight_input *input = &work->inputs[i];
-
 		work->targets[i].weight = work->weights[i];
-		if (input->usable && !input->draining && input->configured)
-			state.ready_instances += input->instances;
+		/* One that nothing gets through to now is there all the same. */
+		state.ready_instances += work->inputs[i].instances;
 	}
 	switched = rings_set(router->rings, number, work->targets, count);
 	if (switched < 0)
