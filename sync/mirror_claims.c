@@ -244,6 +244,24 @@ static void tell_losers(struct router_mirror *mirror, struct contest *contest,
 	}
 }
 
+static bool is_void(const struct router_mirror *mirror, uint16_t holder)
+{
+	const struct peer *peer = mirror_peer_get(mirror, holder);
+
+	return !peer || peer->info.state == TARGET_DOWN || peer->info.state == TARGET_GONE;
+}
+
+/* What was granted here and not published yet: it comes first, unless its target is down; then
+ * whoever holds the client is better than nobody. */
+static bool comes_first(const struct router_mirror *mirror, const struct contest *contest,
+			const struct claim *best)
+{
+	if (contest->tentative == NO_NUMBER)
+		return false;
+	return !best || (term_above(&contest->tentative_term, &best->term) &&
+			 !is_void(mirror, contest->tentative));
+}
+
 /* Puts the winner in place; a contest that nobody speaks of any more goes. */
 static void elect(struct router_mirror *mirror, struct contest *contest)
 {
@@ -253,8 +271,7 @@ static void elect(struct router_mirror *mirror, struct contest *contest)
 
 	if (best)
 		tell_losers(mirror, contest, best);
-	if (contest->tentative != NO_NUMBER &&
-	    (!best || term_above(&contest->tentative_term, &best->term))) {
+	if (comes_first(mirror, contest, best)) {
 		winner = contest->tentative;
 		clock = 0;
 	}
@@ -459,6 +476,17 @@ void mirror_claims_new_session(struct router_mirror *mirror, struct peer *peer)
 	}
 }
 
+/* The target is down, or is not any more. */
+void mirror_claims_state_changed(struct router_mirror *mirror, struct peer *peer)
+{
+	struct claim *claim;
+
+	LIST_FOREACH (claim, &peer->claims, of_target) {
+		if (claim->contest->tentative == peer->number)
+			elect(mirror, claim->contest);
+	}
+}
+
 /* Whoever waits for an answer is answered by the new owner. */
 void mirror_claims_activated(struct router_mirror *mirror)
 {
@@ -488,13 +516,6 @@ void mirror_claims_drop_scopes(struct router_mirror *mirror, const bool gone[MAX
 			claim_free(mirror, contest->claims);
 		elect(mirror, contest);
 	}
-}
-
-static bool is_void(const struct router_mirror *mirror, uint16_t holder)
-{
-	const struct peer *peer = mirror_peer_get(mirror, holder);
-
-	return !peer || peer->info.state == TARGET_DOWN || peer->info.state == TARGET_GONE;
 }
 
 static bool may_take_over(const struct router_mirror *mirror, const struct claim *claim)

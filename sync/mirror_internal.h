@@ -227,6 +227,7 @@ int mirror_claims_restore(struct router_mirror *mirror, const struct affinity_ke
 void mirror_claims_sweep(struct router_mirror *mirror, struct peer *peer);
 void mirror_claims_purge(struct router_mirror *mirror, struct peer *peer);
 void mirror_claims_new_session(struct router_mirror *mirror, struct peer *peer);
+void mirror_claims_state_changed(struct router_mirror *mirror, struct peer *peer);
 void mirror_claims_activated(struct router_mirror *mirror);
 void mirror_claims_drop_scopes(struct router_mirror *mirror, const bool gone[MAX_SERVICES]);
 void mirror_claims_answer(struct router_mirror *mirror);

@@ -208,6 +208,7 @@ void mirror_peer_event(struct router_mirror *mirror, struct peer *peer, enum tar
 	peer->info.state = mirror_next_state(before, event);
 	if (peer->info.state == before)
 		return;
+	mirror_claims_state_changed(mirror, peer);
 	mirror_peers_count(mirror);
 	mirror->ops.target_changed(mirror->context, peer->number);
 }

@@ -78,6 +78,27 @@ static void the_same_term_twice(void **state)
 	}
 }
 
+/* It took over, and was not heard of again before it published. */
+static void granted_and_down(void **state)
+{
+	uint16_t first, second;
+
+	(void)state;
+	activate(1);
+	first = join("t1", 1);
+	second = join("t2", 1);
+	claim_in("game", first, 1, 11, (struct term){3, 9}, false);
+	claim_in("game", second, 1, 21, (struct term){0, 0}, true);
+	assert_int_equal(answer_to(second)->type, MESSAGE_GRANT);
+	assert_int_equal(holder_in(1, 1), second);
+	router_mirror_session_lost(world.mirror, second, 0, world.now);
+	assert_int_equal(holder_in(1, 1), first);
+	open_session("t2");
+	assert_int_equal(holder_in(1, 1), second);
+	router_mirror_session_lost(world.mirror, second, GOODBYE_STOPPING, world.now);
+	assert_int_equal(holder_in(1, 1), second);
+}
+
 static void takeover(void **state)
 {
 	static const struct {
@@ -231,6 +252,7 @@ int main(void)
 		TEST(granted_and_published),
 		TEST(the_higher_term_wins),
 		TEST(the_same_term_twice),
+		TEST(granted_and_down),
 		TEST(takeover),
 		TEST(a_grant_that_is_not_published),
 		TEST(the_down_give_way),
