@@ -99,16 +99,13 @@ static void adopted(struct listeners *listeners, const struct candidate *candida
 	target_readiness_changed(listeners->target);
 }
 
-/* The number of a service that the socket would serve; NO_NUMBER: none. */
-static uint16_t service_of(const struct listeners *listeners, const struct diag_socket *socket)
+uint16_t listeners_service(const struct listeners *listeners, const struct group_key *group,
+			   bool v6only)
 {
 	const struct service_numbers *numbers = listeners->target->numbers;
-	struct group_key group = {
-		.bound = socket->local, .port = socket->local_port, .family = socket->family};
 
 	for (unsigned int i = 0; i < MAX_SERVICES; i++)
-		if (numbers->active[i] &&
-		    listener_serves(&group, socket->v6only, &numbers->service[i].key))
+		if (numbers->active[i] && listener_serves(group, v6only, &numbers->service[i].key))
 			return i;
 	return NO_NUMBER;
 }
@@ -119,6 +116,7 @@ static void visit(void *context, const struct diag_socket *socket)
 	struct listeners *listeners = pass->listeners;
 	struct heard *heard = find_heard(listeners, socket->cookie);
 	int slot = instances_find(listeners->table, socket->cookie);
+	struct group_key group = listener_group(socket);
 	uint16_t service;
 
 	if (slot >= 0) {
@@ -128,7 +126,7 @@ static void visit(void *context, const struct diag_socket *socket)
 	}
 	if (!heard && !pass->everything)
 		return;
-	service = service_of(listeners, socket);
+	service = listeners_service(listeners, &group, socket->v6only);
 	if (service == NO_NUMBER || unadoptable_find(&listeners->unadoptable, socket->cookie)) {
 		forget_heard(listeners, socket->cookie);
 		return;
@@ -194,7 +192,7 @@ static int compare_candidates(const void *a, const void *b)
 	return left->fd - right->fd;
 }
 
-static void hear(struct listeners *listeners, uint64_t cookie, uint32_t pid)
+void listener_hear(struct listeners *listeners, uint64_t cookie, uint32_t pid)
 {
 	if (find_heard(listeners, cookie))
 		return;
@@ -229,7 +227,7 @@ static void adopt_all(struct pass *pass)
 		int err = listener_adopt(listeners, candidate, why, sizeof(why));
 
 		if (err == -EAGAIN) {
-			hear(listeners, candidate->socket.cookie, candidate->owner.pid);
+			listener_hear(listeners, candidate->socket.cookie, candidate->owner.pid);
 			continue;
 		}
 		forget_heard(listeners, candidate->socket.cookie);
@@ -299,14 +297,9 @@ static void again(evutil_socket_t fd, short what, void *context)
 	pass_over(context, false, false);
 }
 
-void listener_hear(struct listeners *listeners, uint64_t cookie, uint32_t pid)
-{
-	hear(listeners, cookie, pid);
-}
-
 void listeners_heard(struct listeners *listeners, uint64_t cookie, uint32_t pid)
 {
-	hear(listeners, cookie, pid);
+	listener_hear(listeners, cookie, pid);
 	/* All events of this turn make one pass. */
 	event_active(listeners->again, EV_TIMEOUT, 0);
 }

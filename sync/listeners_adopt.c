@@ -10,9 +10,9 @@
 #include "log.h"
 #include "mss.h"
 
-static void group_key_of(const struct diag_socket *socket, struct group_key *key)
+struct group_key listener_group(const struct diag_socket *socket)
 {
-	*key = (struct group_key){
+	return (struct group_key){
 		.bound = socket->local, .port = socket->local_port, .family = socket->family};
 }
 
@@ -287,10 +287,9 @@ static int place(struct listeners *listeners, const struct candidate *candidate,
 		 size_t size)
 {
 	const struct diag_socket *socket = &candidate->socket;
-	struct group_key group;
+	struct group_key group = listener_group(socket);
 	int slot;
 
-	group_key_of(socket, &group);
 	if (other_v6only(listeners, &group, socket->v6only)) {
 		snprintf(why, size,
 			 "other listeners on this address and port differ in IPV6_V6ONLY; give "

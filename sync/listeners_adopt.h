@@ -58,6 +58,10 @@ int listener_steer_again(struct listeners *listeners, const struct candidate *ca
 /* It cannot be adopted: remembered, and said unless that has been said before. */
 void listener_refuse(struct listeners *listeners, const struct candidate *candidate,
 		     const char *why);
+/* The group that it is in by how it is bound; and a service that it serves, NO_NUMBER: none. */
+struct group_key listener_group(const struct diag_socket *socket);
+uint16_t listeners_service(const struct listeners *listeners, const struct group_key *group,
+			   bool v6only);
 /* Look at this one with the next pass, soon. */
 void listener_hear(struct listeners *listeners, uint64_t cookie, uint32_t pid);
 

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "affinities.h"
-#include "listener.h"
 #include "listeners_adopt.h"
 #include "log.h"
 
@@ -70,17 +69,6 @@ void listeners_remove_closed(struct listeners *listeners)
 /* ------------------------------------------------------------------------------------------------
  * steering */
 
-static uint16_t service_of(const struct listeners *listeners, const struct listener *listener)
-{
-	const struct service_numbers *numbers = listeners->target->numbers;
-
-	for (unsigned int i = 0; i < MAX_SERVICES; i++)
-		if (numbers->active[i] &&
-		    listener_serves(&listener->group, listener->v6only, &numbers->service[i].key))
-			return i;
-	return NO_NUMBER;
-}
-
 /* As when it was adopted; its descriptor in its process may be another now. */
 static struct candidate candidate_of(const struct listeners *listeners, unsigned int slot)
 {
@@ -93,7 +81,7 @@ static struct candidate candidate_of(const struct listeners *listeners, unsigned
 			   .local = listener->group.bound,
 			   .local_port = listener->group.port},
 		.owner = {.inode = listeners->inode[slot]},
-		.service = service_of(listeners, listener),
+		.service = listeners_service(listeners, &listener->group, listener->v6only),
 	};
 
 	process_find_sockets(listeners->table->instance[listener->instance].kernel.pid,
