@@ -140,6 +140,9 @@ check-unit: unit-tests ## pure rules and wire; any user
 check-model: $(BUILD)/tests/model/explorer ## random histories of a small cluster; RUNS=N of them
 	$< --runs $(or $(RUNS),5000)
 
+ablate: ## does the explorer see each rule? switches them off in turn; RULES="NAME..."; half an hour
+	/usr/bin/python3 tests/model/ablate.py $(RULES)
+
 check-bpf: bpf-tests ## the XDP program, packet by packet; as root
 	@set -e; for t in $(BPF_TESTS); do echo "== $$t"; $$t; done
 
@@ -195,7 +198,7 @@ clean: ## remove what was built
 help: ## this
 	@awk -F':.*## ' '/^[a-z_.-]+:.*## /{sub(/:.*/,"",$$1); printf "  %-24s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
 
-.PHONY: all lib examples bpf fuzz check-model unit-tests bpf-tests lab tests check-unit check-bpf check lint format install uninstall clean help
+.PHONY: all lib examples bpf fuzz check-model ablate unit-tests bpf-tests lab tests check-unit check-bpf check lint format install uninstall clean help
 .SECONDARY:
 .DELETE_ON_ERROR:
 

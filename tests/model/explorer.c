@@ -96,7 +96,7 @@ static struct order parse(int argc, char **argv)
 						{"trace", no_argument, NULL, 't'},
 						{"all", no_argument, NULL, 'a'},
 						{NULL, 0, NULL, 0}};
-	struct order order = {.runs = 1000, .steps = 400};
+	struct order order = {.runs = 1000, .steps = 1000};
 	int option, index;
 
 	while ((option = getopt_long(argc, argv, "", options, &index)) != -1) {

@@ -202,7 +202,7 @@ int forward_packet(struct plane *plane, unsigned int client, unsigned int port, 
 				    .service = &service,
 				    .tcp = &tcp,
 				    .now_ns = now_ns,
-				    .hold_ns = 30000000000ULL};
+				    .hold_ns = HOLD_NS};
 
 	current = plane;
 	lingered = plane->connections[client][port].used &&
@@ -225,11 +225,6 @@ bool forward_guessed_missing(void)
 bool forward_by_affinity(void)
 {
 	return counted[COUNT_NEW_AFFINITY];
-}
-
-bool forward_half_open(void)
-{
-	return counted[COUNT_FLOW_HALF_OPEN];
 }
 
 bool forward_noted(void)

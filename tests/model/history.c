@@ -59,6 +59,8 @@ void note(const char *format, ...)
 	int length;
 	va_list list;
 
+	if (!world.record && !world.trace)
+		return;
 	if (book.count == book.size) {
 		book.size = book.size ? book.size * 2 : 1024;
 		book.line = realloc(book.line, book.size * LOG_WIDTH);
@@ -111,7 +113,8 @@ static void one_step(const unsigned int weights[MAX_STEPS], unsigned int total)
 
 static void start(const struct history *history, struct statistics *statistics)
 {
-	world = (struct world){.trace = history->trace, .statistics = statistics};
+	world = (struct world){
+		.trace = history->trace, .record = history->record, .statistics = statistics};
 	reseed(history->seed, 0);
 	book.count = 0;
 	world.now_us = 1000000000;
@@ -244,5 +247,6 @@ void history_shorten(struct history *history)
 		}
 	}
 	history->trace = trace;
+	history->record = true;
 	history_run(history, &unused);
 }

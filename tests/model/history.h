@@ -17,6 +17,7 @@ struct history {
 	unsigned long steps;
 	bool *left_out; /* by number; NULL: none */
 	bool trace;	/* print each line when it happens */
+	bool record;	/* keep what happens, for history_print */
 };
 
 /* true: a promise is broken, and the history ends there; world.violation says which. */
@@ -24,7 +25,7 @@ bool history_run(const struct history *history, struct statistics *statistics);
 /* Leave out whatever is not needed for the same promise to be broken; the result has been run. The
  * caller frees left_out. */
 void history_shorten(struct history *history);
-/* All that has happened in the last one. */
+/* All that has happened in the last one, if it was recorded. */
 void history_print(void);
 
 #endif

@@ -23,6 +23,8 @@ void target_close_socket(struct node_target *target, struct conn *conn, uint8_t 
 {
 	if (target->sockets[conn->client][conn->port] == conn) {
 		target->sockets[conn->client][conn->port] = NULL;
+		if (!conn->client_open)
+			world.remnant_ms[conn->client][conn->port] = now_ms();
 		kernel_event(target, (struct kernel_event){.client = conn->client,
 							   .port = conn->port,
 							   .how = how});

@@ -89,7 +89,25 @@ static int noted(void *context, const struct connection_key *key)
 	if (!model_connection(key, &client, &port))
 		return -ENOENT;
 	flow = &router->plane.flows[client][port];
-	return flow->used && flow->value.state == FLOW_STATE_NOTED ? flow->value.target : -ENOENT;
+	if (!flow->used || flow->value.state != FLOW_STATE_NOTED ||
+	    flow->value.since_ns < router->plane.role.since_ns)
+		return -ENOENT;
+	return flow->value.target;
+}
+
+static bool is_out(const struct node_router *router, unsigned int target)
+{
+	int number = router_target_number(router, target);
+	enum target_state state = router_mirror_target(router->mirror, (uint16_t)number)->state;
+
+	return number < 0 || state == TARGET_DOWN || state == TARGET_GONE;
+}
+
+static bool in_sync(const struct node_router *router, unsigned int target)
+{
+	int number = router_target_number(router, target);
+
+	return router_mirror_target(router->mirror, (uint16_t)number)->in_sync;
 }
 
 /* Was it right to grant it, if somebody held the client? Who is given up or down holds nobody. */
@@ -100,16 +118,18 @@ static void note_grant(struct node_router *router, unsigned int target,
 	const struct settled *settled = &world.settled[client];
 	struct held *held = &world.targets[target].held[client];
 	unsigned int before = router->put_client == client ? router->put_winner : target;
-	const struct mirror_target *holder;
-	int number = router_target_number(router, settled->target);
 
 	router->put_client = CLIENTS;
-	if (!held->present || held->id != grant->id)
+	if (held->id != grant->id) /* it may have ended since, and nobody has noticed */
 		return;
-	holder = router_mirror_target(router->mirror, (uint16_t)number);
-	held->legit |= before != TARGETS && before != target;
-	held->legit |= settled->valid && settled->target != target &&
-		       (number < 0 || holder->state == TARGET_DOWN || holder->state == TARGET_GONE);
+	held->legit |=
+		before != TARGETS && before != target && (held->takeover || is_out(router, before));
+	if (!settled->valid || settled->target == target)
+		return;
+	held->legit |= is_out(router, settled->target);
+	if (!(world.targets[settled->target].held[client].seen & 1u << router->n) &&
+	    !in_sync(router, settled->target))
+		world.doubted[client] = true;
 }
 
 static void send(void *context, uint16_t number, const struct message *message)

@@ -47,6 +47,12 @@ static void residue(struct conn *conn, unsigned long *counter)
 		world.open[conn->client][conn->port] = NULL;
 }
 
+/* Has it no agent, or had it none a short time ago? */
+static bool is_blind(const struct node_router *router)
+{
+	return !router->mirror || now_ms() < router->blind_ms + BLIND_MS;
+}
+
 /* What no rule of ours can know, or what the design accepts: which one is it? NULL: none. */
 static unsigned long *known_residue(const struct node_router *router, const struct conn *conn,
 				    unsigned int target)
@@ -57,40 +63,49 @@ static unsigned long *known_residue(const struct node_router *router, const stru
 
 	/* Nobody has told the data plane that its agent is dead. It takes the tables for complete,
 	 * no longer believes what it has noted itself, and guesses. */
-	if ((guessed || lingered) && now_ms() < router->blind_ms + BLIND_MS)
+	if ((guessed || lingered) && is_blind(router))
 		return &world.statistics->blind_guess;
 	/* Its target was given up: it is not to be had here. */
 	if (flags_of(router, conn->target) & TARGET_DEAD)
 		return &world.statistics->given_up;
 	/* hold_time is over, and more than one target is missing. */
-	if (forward_guessed_missing() && !(flags_of(router, conn->target) & TARGET_IN_SYNC))
+	if (forward_guessed_missing() && !(flags_of(router, conn->target) & TARGET_IN_SYNC) &&
+	    world.now_us * 1000 >= plane->role.since_ns + HOLD_NS)
 		return &world.statistics->hold_over;
 	/* The connection is new, and its target's silence has not been noticed yet. */
-	if (guessed && world.cut[conn->target][router->n] &&
+	if (guessed &&
+	    (world.cut[conn->target][router->n] || now_ms() < world.healed_ms + SILENCE_MS) &&
 	    now_ms() < conn->opened_ms + SILENCE_MS)
 		return &world.statistics->hold_over;
-	if (!elsewhere)
-		return NULL;
 	/* Two active routers: a handshake, or a 4-tuple that was used again, went through both of
 	 * them and back again before the note here is old or the report of it has arrived. */
-	if (two_active() && (forward_noted() || now_ms() < conn->opened_ms + REPORT_MS))
+	if (two_active() &&
+	    ((elsewhere && forward_noted()) || now_ms() < conn->opened_ms + REPORT_MS))
 		return &world.statistics->ecmp_stale;
-	/* A half-open flow of that time has no age: no client waits for its handshake for long. */
-	if (world.joined_ms && forward_half_open())
+	if (!elsewhere)
+		return NULL;
+	/* A half-open flow of that time has no age, nor has a note of a target that is away. */
+	if (world.joined_ms && forward_noted())
 		return &world.statistics->ecmp_stale;
 	/* A SYN came late, to a router that has the address and was not activated yet. */
 	if (plane->role.role != ROLE_ACTIVE && forward_noted())
 		return &world.statistics->early;
 	/* A client has lost its memory, and what this router knows is the remnant
 	 * (sync/mirror_connections.c). */
-	if (target < TARGETS && world.targets[target].sockets[conn->client][conn->port])
+	if (target < TARGETS && (world.targets[target].sockets[conn->client][conn->port] ||
+				 now_ms() < world.remnant_ms[conn->client][conn->port] + REPORT_MS))
 		return &world.statistics->remnant;
 	/* A 4-tuple was used again elsewhere, and its old target, which is not in sync here, has
 	 * not told of the end; or the new one has not been heard of for longer than hold_time. What
 	 * is known is never held: it would stall every connection of a target whose agent restarts.
 	 */
+	if (forward_reported() && is_blind(router))
+		return &world.statistics->blind_guess;
 	if (forward_reported() &&
-	    (lingered ? !plane->sync_state.in_sync : !(flags_of(router, target) & TARGET_IN_SYNC)))
+	    (plane->sync_state.epoch != plane->role.epoch ||
+	     (lingered ? !plane->sync_state.in_sync &&
+				 now_ms() * 1000000 >= plane->role.since_ns + HOLD_NS
+		       : !(flags_of(router, target) & TARGET_IN_SYNC))))
 		return &world.statistics->stale_entry;
 	return NULL;
 }
@@ -153,6 +168,8 @@ static void packet_of_connection(const struct node_router *router, struct conn *
 		residue(conn, counter);
 		return;
 	}
+	if (target < TARGETS && !reaches(router, target)) /* nobody answers: it is sent again */
+		return;
 	violated("P1", "packet of open connection c%u:%u #%u at t%u goes through r%u to t%u",
 		 conn->client, conn->port, conn->id, conn->target, router->n, target);
 }
@@ -171,6 +188,7 @@ static void new_connection(const struct node_router *router, const struct conn *
 {
 	const struct settled *settled = &world.settled[conn->client];
 	const struct held *held = &world.targets[settled->target].held[conn->client];
+	const struct held *other = &world.targets[target % TARGETS].held[conn->client];
 
 	if (!settled->valid || !held->present || held->id != settled->id ||
 	    target == settled->target)
@@ -179,16 +197,16 @@ static void new_connection(const struct node_router *router, const struct conn *
 		return;
 	if (two_active() && !(held->granted & 1u << router->n))
 		return;
+	/* From its grant on it is the other's, who has asked to take over. */
+	if (target < TARGETS && other->present && other->legit)
+		return;
 	/* By design: after 200 ms a SYN is not held any longer for affinities that do not come, nor
 	 * at a router that was deactivated and to which packets still come. */
-	if (affinities_missing(router)) {
-		world.statistics->late_affinity++;
-		return;
-	}
 	/* Nor is a target waited for for ever whose agent is dead, if it has not told its
-	 * affinities in time. */
-	if (!(flags_of(router, settled->target) & TARGET_IN_SYNC) &&
-	    !(held->seen & 1u << router->n)) {
+	 * affinities in time. What has been told once holds. */
+	if (!(held->seen & 1u << router->n) &&
+	    (affinities_missing(router) || is_blind(router) ||
+	     !(flags_of(router, settled->target) & TARGET_IN_SYNC))) {
 		world.statistics->late_affinity++;
 		return;
 	}
@@ -202,7 +220,8 @@ static void new_connection(const struct node_router *router, const struct conn *
 static bool has_heard(const struct node_router *router, const struct node_target *target)
 {
 	return router->mirror && now_ms() > router->started_ms + SETTLE_MS + HEARD_MS &&
-	       target->up && flags_of(router, target->n) & TARGET_IN_SYNC &&
+	       now_ms() > world.healed_ms + HEARD_MS && reaches(router, target->n) &&
+	       flags_of(router, target->n) & TARGET_IN_SYNC &&
 	       router->plane.sync_state.epoch == router->plane.role.epoch &&
 	       now_ms() > target->changed_ms + HEARD_MS;
 }
@@ -239,11 +258,30 @@ static void distributed(const struct node_router *router, const struct conn *con
 			 target->draining ? "is drained" : "has nobody ready");
 }
 
+/* Promise 1: whoever sends a SYN, forged or not, the kernel that has the connection answers it. */
+static void syn_of_connection(const struct node_router *router, const struct conn *syn,
+			      unsigned int target)
+{
+	for (unsigned int i = 0; i < TARGETS; i++) {
+		const struct conn *conn = world.targets[i].sockets[syn->client][syn->port];
+
+		if (!conn || !conn->client_open || i == target || !is_known(router, conn))
+			continue;
+		if (!known_residue(router, conn, target))
+			violated("P1",
+				 "a SYN on open connection c%u:%u #%u at t%u goes through r%u to "
+				 "t%u",
+				 conn->client, conn->port, conn->id, i, router->n, target);
+	}
+}
+
 void promise_packet(const struct node_router *router, struct conn *conn, bool syn, bool fresh,
 		    int verdict)
 {
 	unsigned int target = verdict < 0 ? TARGETS : router_target_at(router, (uint16_t)verdict);
 
+	if (syn && verdict != DROPPED)
+		syn_of_connection(router, conn, target);
 	if (!conn->client_open)
 		return;
 	if (verdict == DROPPED && !syn)
@@ -261,6 +299,9 @@ void promise_packet(const struct node_router *router, struct conn *conn, bool sy
 		refused(router, conn);
 	else if (!forward_by_affinity())
 		distributed(router, conn, target);
+	else if (!(flags_of(router, target) & TARGET_USABLE))
+		violated("P3", "r%u sends c%u:%u #%u to t%u, which is down", router->n,
+			 conn->client, conn->port, conn->id, target);
 }
 
 /* Promise 2 again: who is in force everywhere loses it to nobody who was not entitled to it. */
@@ -274,6 +315,10 @@ void promise_affinity_ended(const struct node_target *target, unsigned int clien
 	settled->valid = false;
 	if (legit || two_active())
 		return;
+	if (world.doubted[client]) {
+		world.statistics->late_affinity++;
+		return;
+	}
 	for (unsigned int i = 0; i < TARGETS; i++)
 		legit |= i != target->n && world.targets[i].held[client].legit;
 	if (!legit)

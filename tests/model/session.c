@@ -29,16 +29,32 @@ static void clear(struct queue *queue)
 	queue->head = queue->tail;
 }
 
+static void free_first(struct wire **at)
+{
+	struct wire *wire = *at;
+
+	*at = wire->next;
+	free(wire->up.message);
+	free(wire->down.message);
+	free(wire);
+}
+
+void wires_prune(void)
+{
+	struct wire **at = &world.wires;
+
+	while (*at) {
+		if ((*at)->open_at_target || (*at)->open_at_router)
+			at = &(*at)->next;
+		else
+			free_first(at);
+	}
+}
+
 void wires_free(void)
 {
-	while (world.wires) {
-		struct wire *wire = world.wires;
-
-		world.wires = wire->next;
-		free(wire->up.message);
-		free(wire->down.message);
-		free(wire);
-	}
+	while (world.wires)
+		free_first(&world.wires);
 }
 
 static struct wire *wire_new(unsigned int target, unsigned int router)
@@ -210,11 +226,13 @@ static bool drain_once(void)
 	bool busy = false;
 
 	for (unsigned int i = 0; i < TARGETS; i++) {
-		while (target_read_event(&world.targets[i]))
+		while (!world.targets[i].slow_ring && target_read_event(&world.targets[i]))
 			busy = true;
 	}
 	for (struct wire *wire = world.wires; wire; wire = wire->next) {
 		if (!wire->open_at_target && !wire->open_at_router)
+			continue;
+		if (world.targets[wire->target].slow_streams)
 			continue;
 		while (wire_send_up(wire))
 			busy = true;

@@ -276,6 +276,10 @@ static void do_cut(void)
 
 void heal(void)
 {
+	if (memchr(world.cut, true, sizeof(world.cut))) {
+		note("nothing is cut off any more");
+		world.healed_ms = now_ms();
+	}
 	memset(world.cut, 0, sizeof(world.cut));
 	if (!world.split)
 		return;
@@ -310,12 +314,12 @@ static void do_rot(void)
 
 static void do_pass_little(void)
 {
-	let_pass(300);
+	let_pass_slowly(300);
 }
 
 static void do_pass_seconds(void)
 {
-	let_pass(3000);
+	let_pass_slowly(3000);
 }
 
 static void do_pass_noted(void)

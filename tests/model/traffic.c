@@ -5,6 +5,8 @@
 
 #include "world.h"
 
+#define LIFETIME_MS 2000 /* of a packet on its way; what is older has been sent again */
+
 /* A connection that its client believes in, in this state or a later one; NULL: none. */
 static struct conn *any_open(enum server_state least)
 {
@@ -41,7 +43,7 @@ static struct conn *new_conn(unsigned int client, unsigned int port)
 static void send_packet(struct conn *conn, bool syn)
 {
 	if (world.packet_count < PACKETS)
-		world.packets[world.packet_count++] = (struct packet){conn, syn};
+		world.packets[world.packet_count++] = (struct packet){conn, syn, now_ms()};
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -123,7 +125,7 @@ void do_deliver(void)
 	i = draw(world.packet_count);
 	packet = world.packets[i];
 	world.packets[i] = world.packets[--world.packet_count];
-	if (!chance(10))
+	if (!chance(10) && now_ms() < packet.sent_ms + LIFETIME_MS)
 		deliver(&packet);
 }
 
@@ -219,11 +221,10 @@ void do_evict(void)
 
 void do_request(void)
 {
-	struct node_target *target = any_target();
-	struct conn *conn = target->sockets[draw(CLIENTS)][draw(PORTS)];
+	struct conn *conn = any_open(SERVER_OPEN);
 
-	if (conn && conn->client_open)
-		target_request(target, conn, chance(25));
+	if (conn && conn->server == SERVER_OPEN)
+		target_request(&world.targets[conn->target], conn, chance(25));
 }
 
 void do_release(void)

@@ -46,6 +46,7 @@ struct conn {
 struct packet {
 	struct conn *conn;
 	bool syn;
+	uint64_t sent_ms;
 };
 
 /* An affinity in a target's kernel. */
@@ -88,7 +89,9 @@ struct node_target {
 	unsigned int n;
 	bool up;
 	bool ready[INSTANCES], draining;
-	uint64_t changed_ms; /* readiness or drain */
+	bool slow_ring, slow_streams; /* nothing moves there, for some seconds */
+	bool was_slow;		      /* and not soon again */
+	uint64_t changed_ms;	      /* readiness or drain */
 	struct conn *sockets[CLIENTS][PORTS], *half[CLIENTS][PORTS];
 	struct held held[CLIENTS];
 	struct pinned_grant grants[CLIENTS];
@@ -130,19 +133,21 @@ struct statistics {
 struct world {
 	uint64_t random, now_us;
 	unsigned long step;
-	bool ecmp, trace;
-	bool split; /* both routers think that they own the address */
-	uint64_t joined_ms;
+	bool ecmp, trace, record;
+	bool split;		       /* both routers think that they own the address */
+	uint64_t joined_ms, healed_ms; /* when it was no longer so; when nothing was cut any more */
 	struct node_target targets[TARGETS];
 	struct node_router routers[ROUTERS];
 	struct conn *conns, *open[CLIENTS][PORTS];
 	struct wire *wires;
+	uint64_t remnant_ms[CLIENTS][PORTS]; /* when one ended that its client had forgotten */
 	struct packet packets[PACKETS];
 	unsigned int packet_count;
 	bool cut[TARGETS][ROUTERS]; /* neither packets nor sessions pass */
 	unsigned int owner, next_conn, next_wire, salt;
 	uint64_t next_affinity;
 	struct settled settled[CLIENTS];
+	bool doubted[CLIENTS]; /* granted to another while its holder had no agent to tell of it */
 	struct statistics *statistics;
 	char violation[256]; /* empty: none */
 };
@@ -191,6 +196,7 @@ void do_instance_starts(void);
 /* clock.c */
 void reconnect_all(void);
 void let_pass(uint64_t ms);
+void let_pass_slowly(uint64_t ms);
 
 /* session.c */
 void wire_open(struct node_target *target, struct node_router *router);
@@ -203,6 +209,7 @@ bool wire_read_down(struct wire *wire); /* the target reads one, or the end */
 void wire_push(struct queue *queue, const struct message *message);
 void wire_close_at_router(struct node_router *router, unsigned int target);
 void wires_drain(void); /* everything that can arrive has arrived */
+void wires_prune(void); /* of those that are closed at both ends */
 void wires_free(void);
 
 /* kernel.c */
