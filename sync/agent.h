@@ -53,6 +53,8 @@ int router_reload(struct router_part *router, const struct config *config);
 int router_forget(struct router_part *router, const char *target); /* -ENOENT, -EBUSY */
 /* 0 ready, 1 not; who is missing, comma separated, into text. */
 int router_ready(const struct router_part *router, char *text, size_t size);
+/* Is the roster on disk the present one? */
+bool router_roster_written(const struct router_part *router);
 /* Arrays of objects with the fields of `limpet show targets|sync --json`. */
 struct json_object *router_targets_json(const struct router_part *router);
 struct json_object *router_sync_json(const struct router_part *router);

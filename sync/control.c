@@ -96,6 +96,8 @@ static struct json_object *router_status(const struct agent *agent)
 				       router_ready(agent->router, missing, sizeof(missing)) == 0));
 	json_object_object_add(router, "epoch", json_object_new_int64(role.epoch));
 	json_object_object_add(router, "missing", json_object_new_string(missing));
+	json_object_object_add(router, "roster_written",
+			       json_object_new_boolean(router_roster_written(agent->router)));
 	return router;
 }
 

@@ -111,6 +111,9 @@ static void write_router(const struct agent *agent, struct evbuffer *out)
 	write_type(out, "router_ready", "1 when every target of the roster is in sync");
 	evbuffer_add_printf(out, "limpet_router_ready %d\n",
 			    !router_ready(agent->router, missing, sizeof(missing)));
+	write_type(out, "router_roster_written", "1 when the roster on disk is the present one");
+	evbuffer_add_printf(out, "limpet_router_roster_written %d\n",
+			    router_roster_written(agent->router));
 	write_type(out, "target_up", "1 when the target takes new connections");
 	for (size_t i = 0; i < json_object_array_length(targets); i++) {
 		struct json_object *row = json_object_array_get_idx(targets, i);

@@ -115,7 +115,7 @@ struct peer {
 	uint64_t digest_key[2];
 	struct sums sums;
 	bool waited_for;     /* affinities_missing() at the last tick */
-	bool restored;	     /* not heard of since this router's restart */
+	bool restored;	     /* neither heard of nor echoed since this router's restart */
 	bool cramped;	     /* entries of its wait for room, or did a moment ago */
 	uint64_t cramped_ms; /* when some did last */
 	uint64_t lost_ms;    /* when its session was lost, or it was restored; 0: not yet known */

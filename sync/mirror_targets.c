@@ -148,6 +148,14 @@ int router_mirror_restore_target(struct router_mirror *mirror, uint16_t number, 
 	return 0;
 }
 
+void router_mirror_echo(struct router_mirror *mirror, uint16_t target)
+{
+	struct peer *peer = mirror_peer_get(mirror, target);
+
+	if (peer)
+		peer->restored = false;
+}
+
 static bool table_is_here(const struct router_mirror *mirror, const struct peer *peer)
 {
 	if (!peer->open || !peer->done)

@@ -279,6 +279,13 @@ int router_ready(const struct router_part *router, char *text, size_t size)
 	return 1;
 }
 
+/* `limpet ready` does not ask for this: whoever is to be missed now is known, and a takeover would
+ * help nobody. */
+bool router_roster_written(const struct router_part *router)
+{
+	return !router->roster_failed;
+}
+
 const struct mirror_counts *router_counts(const struct router_part *router)
 {
 	return router_mirror_counts(router->mirror);

@@ -67,8 +67,9 @@ struct router_part {
 	uint64_t probe_sequence;
 	uint64_t started_ms, updated_ms;
 	bool settled; /* after a restart: what is pinned has been replaced by what is reported */
-	bool roster_dirty;
-	unsigned int unwritten; /* entries that the kernel has refused, for the log */
+	bool roster_dirty, roster_failed; /* to be written; could not be */
+	uint64_t roster_due_ms;		  /* not before */
+	unsigned int unwritten;		  /* entries that the kernel has refused, for the log */
 	uint64_t unwritten_logged_ms;
 };
 

@@ -92,7 +92,7 @@ int router_mirror_restore_affinity(struct router_mirror *mirror, const struct af
 				   const struct router_affinity *value);
 
 /* A target with a verified certificate has said HELLO: its number, or -EEXIST (name in use by
- * another node that lives: GOODBYE_DUPLICATE), -ENOSPC (no number left). An older session of it
+ * another node that lives: GOODBYE_DUPLICATE), -EPROTO (a clock that cannot be), -ENOSPC (no number left). An older session of it
  * ends first, its unread bytes are void. The mirror answers with HELLO's followers: ROLE, the
  * services, SYNC, BARRIER. While this runs, `end_session` means the older session, and every `send`
  * the new one, whose number may be new too. */
@@ -107,6 +107,9 @@ int router_mirror_session(struct router_mirror *mirror, const struct message_hel
  */
 void router_mirror_session_lost(struct router_mirror *mirror, uint16_t target,
 				enum goodbye_reason reason, uint64_t now_ms);
+/* A target without a session unwraps packets: its kernel lives. One that was restored is down if
+ * neither this nor a session is seen within RESTORED_MS. */
+void router_mirror_echo(struct router_mirror *mirror, uint16_t target);
 /* A message of the target's present session: 0 or -EPROTO (end the session with GOODBYE_MALFORMED).
  */
 int router_mirror_receive(struct router_mirror *mirror, uint16_t target,

@@ -10,6 +10,7 @@
 #include "router_internal.h"
 
 #define UNWRITTEN_LOG_MS 10000
+#define ROSTER_RETRY_MS	 10000
 
 static int judge_put(struct router_part *router, const char *table, int error)
 {
@@ -176,7 +177,11 @@ static const struct roster_entry *roster_find(const struct roster_entry *entries
 	return NULL;
 }
 
-/* Who is in router/targets keeps the number; who is on the roster alone gets a free one. */
+/*
+ * Who is in router/targets keeps the number; who is on the roster alone gets a free one: that is
+ * after a boot. What is pinned is written before the file, which may be older for as long as it
+ * could not be written: a pinned target that is not dead serves, and is missed until it is heard.
+ */
 static void restore_targets(struct router_part *router, const struct roster_entry *entries,
 			    int count)
 {
@@ -186,13 +191,16 @@ static void restore_targets(struct router_part *router, const struct roster_entr
 	for (unsigned int i = 0; i < MAX_TARGETS; i++) {
 		const struct target *pinned = &router->forwards[i].pinned;
 		const struct roster_entry *entry = roster_find(entries, count, pinned->name);
+		bool in_roster = !(pinned->flags & TARGET_DEAD);
 
 		if (!pinned->name[0])
 			continue;
 		router->settled = false;
+		if (in_roster != (entry != NULL))
+			router->roster_dirty = true;
 		router_mirror_restore_target(router->mirror, (uint16_t)i, pinned->name,
-					     entry ? entry->node_id : 0,
-					     entry ? &entry->address : &pinned->address, entry);
+					     entry ? entry->node_id : 0, &pinned->address,
+					     in_roster);
 		router_target_changed(router, (uint16_t)i);
 	}
 	for (int i = 0; i < count; i++) {
@@ -250,9 +258,24 @@ int router_restore(struct router_part *router)
 	free(entries);
 	if (error)
 		log_error("tables: cannot be read from the pinned maps: %s", strerror(-error));
-	else if (count)
-		log_info("roster: %d targets are expected", count);
+	else if (router_mirror_missing(router->mirror))
+		log_info("roster: %u targets are expected", router_mirror_missing(router->mirror));
 	return error;
+}
+
+/* Says once that it cannot be written, and once that it can be again. */
+static void judge_roster(struct router_part *router, const char *path, int error)
+{
+	if (error && !router->roster_failed)
+		log_error("%s: cannot be written: %s; after a boot this router would not miss who "
+			  "joins from now on; make room or make it writable; it is tried again "
+			  "every %u s",
+			  path, strerror(-error), ROSTER_RETRY_MS / 1000);
+	if (!error && router->roster_failed)
+		log_info("%s: written again", path);
+	router->roster_failed = error != 0;
+	router->roster_dirty = error != 0;
+	router->roster_due_ms = error ? agent_now_ms() + ROSTER_RETRY_MS : 0;
 }
 
 void router_write_roster(struct router_part *router)
@@ -260,7 +283,6 @@ void router_write_roster(struct router_part *router)
 	struct roster_entry *entries = calloc(MAX_TARGETS, sizeof(*entries));
 	char path[4096];
 	size_t count = 0;
-	int error;
 
 	if (!entries)
 		return;
@@ -275,11 +297,6 @@ void router_write_roster(struct router_part *router)
 		entries[count].node_id = target->node_id;
 		entries[count++].address = target->address;
 	}
-	error = roster_write(path, entries, count);
+	judge_roster(router, path, roster_write(path, entries, count));
 	free(entries);
-	/* Tried again with the next change; until then a restart would not know whom it misses. */
-	router->roster_dirty = error != 0;
-	if (error)
-		log_error("%s: cannot be written: %s; make room or make it writable", path,
-			  strerror(-error));
 }

@@ -352,7 +352,7 @@ void router_update(struct router_part *router)
 			update_target(router, (uint16_t)i);
 	update_rings(router);
 	write_sync(router, &state);
-	if (router->roster_dirty)
+	if (router->roster_dirty && router->updated_ms >= router->roster_due_ms)
 		router_write_roster(router);
 }
 
@@ -428,6 +428,7 @@ void router_echo_heard(void *context, const struct address *address, uint64_t se
 			continue;
 		if (sequence > forward->echoed)
 			forward->echoed = sequence;
+		router_mirror_echo(router->mirror, (uint16_t)i);
 	}
 }
 

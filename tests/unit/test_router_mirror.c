@@ -567,6 +567,25 @@ static void restarted(void **state)
 	assert_int_equal(at(3), -1);
 }
 
+/* Its agent is away, and so was this router's: what it unwraps says that its kernel serves. */
+static void restored_and_echoing(void **state)
+{
+	(void)state;
+	restore(1, "t1", true);
+	restore(2, "t2", true);
+	passes(0);
+	router_mirror_echo(world.mirror, 1);
+	passes(5000);
+	assert_int_equal(state_of(1), TARGET_UNATTENDED);
+	assert_int_equal(state_of(2), TARGET_DOWN);
+	passes(2ULL * DEAD_AFTER_MS);
+	assert_int_equal(state_of(1), TARGET_UNATTENDED);
+	assert_int_equal(state_of(2), TARGET_GONE);
+	lose(1, 0);
+	assert_int_equal(state_of(1), TARGET_DOWN);
+	router_mirror_echo(world.mirror, 9); /* nobody has that number */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -591,6 +610,7 @@ int main(void)
 		TEST(services_change),
 		TEST(prefix_changes),
 		TEST(restarted),
+		TEST(restored_and_echoing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
