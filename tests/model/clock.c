@@ -2,8 +2,6 @@
 /* What the clock decides: silence, ticks, reconnection, and that messages arrive. */
 #include "world.h"
 
-#define SLOW_MS 3000 /* the longest that a target is slow */
-
 static void heartbeat(struct wire *wire)
 {
 	struct message message = {.type = MESSAGE_HEARTBEAT};
@@ -77,6 +75,16 @@ static void notice_silence(void)
 	look_for_unattended();
 }
 
+static void end_slowness(void)
+{
+	for (unsigned int i = 0; i < TARGETS; i++) {
+		struct node_target *target = &world.targets[i];
+
+		if (now_ms() >= target->slow_until_ms)
+			target->slow_ring = target->slow_streams = false;
+	}
+}
+
 void let_pass(uint64_t ms)
 {
 	uint64_t slice = ms > 20000 ? 1000 : ms > 5000 ? 500 : 100;
@@ -86,6 +94,7 @@ void let_pass(uint64_t ms)
 	for (uint64_t passed = 0; passed < ms && !world.violation[0]; passed += slice) {
 		wires_drain();
 		world.now_us += slice * 1000;
+		end_slowness();
 		if (passed >= 1000)
 			activate_owners();
 		if (passed >= 1500)
@@ -98,30 +107,4 @@ void let_pass(uint64_t ms)
 	}
 	if (ms > LONG_MS)
 		promise_answers();
-}
-
-static void let_one_be_slow(void)
-{
-	struct node_target *slow = any_target();
-	unsigned int kind = draw(3);
-
-	if (two_active() || slow->was_slow || !chance(40)) {
-		slow->was_slow = false;
-		return;
-	}
-	slow->was_slow = true;
-	slow->slow_ring = kind != 1;
-	slow->slow_streams = kind != 0;
-	slow->changed_ms = now_ms() + SLOW_MS;
-	note("t%u is slow:%s%s", slow->n, kind != 1 ? " it does not read its events" : "",
-	     kind != 0 ? " its streams stand still" : "");
-}
-
-/* As let_pass; a busy target may need more than the usual time for what it has to do. */
-void let_pass_slowly(uint64_t ms)
-{
-	let_one_be_slow();
-	let_pass(ms);
-	for (unsigned int i = 0; i < TARGETS; i++)
-		world.targets[i].slow_ring = world.targets[i].slow_streams = false;
 }

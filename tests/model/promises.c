@@ -58,7 +58,10 @@ static unsigned long *known_residue(const struct node_router *router, const stru
 				    unsigned int target)
 {
 	const struct plane *plane = &router->plane;
-	bool elsewhere = conn->router != router->n;
+	/* Its handshake went through another router, or came before the last change of role. */
+	bool elsewhere =
+		conn->router != router->n || conn->opened_ms * 1000000 < plane->role.since_ns;
+	bool slow = now_ms() < world.targets[conn->target].slow_until_ms + REPORT_MS;
 	bool guessed = forward_guessed(), lingered = forward_lingered();
 
 	/* Nobody has told the data plane that its agent is dead. It takes the tables for complete,
@@ -80,8 +83,12 @@ static unsigned long *known_residue(const struct node_router *router, const stru
 	/* Two active routers: a handshake, or a 4-tuple that was used again, went through both of
 	 * them and back again before the note here is old or the report of it has arrived. */
 	if (two_active() &&
-	    ((elsewhere && forward_noted()) || now_ms() < conn->opened_ms + REPORT_MS))
+	    ((elsewhere && forward_noted()) || now_ms() < conn->opened_ms + REPORT_MS || slow))
 		return &world.statistics->ecmp_stale;
+	/* A 4-tuple that is used again follows its old note, which is too old before the report of
+	 * a slow target is here. */
+	if (guessed && slow && !elsewhere)
+		return &world.statistics->hold_over;
 	if (!elsewhere)
 		return NULL;
 	/* A half-open flow of that time has no age, nor has a note of a target that is away. */
@@ -223,7 +230,8 @@ static bool has_heard(const struct node_router *router, const struct node_target
 	       now_ms() > world.healed_ms + HEARD_MS && reaches(router, target->n) &&
 	       flags_of(router, target->n) & TARGET_IN_SYNC &&
 	       router->plane.sync_state.epoch == router->plane.role.epoch &&
-	       now_ms() > target->changed_ms + HEARD_MS;
+	       now_ms() > target->changed_ms + HEARD_MS &&
+	       now_ms() > target->slow_until_ms + HEARD_MS;
 }
 
 static bool has_instance(const struct node_target *target)

@@ -24,6 +24,7 @@
 #define PACKETS	  256
 
 #define DEAD_AFTER_MS 60000
+#define SLOW_MS	      6000  /* the longest that a target is slow */
 #define SETTLE_MS     6000  /* as sync/router_targets.c */
 #define LONG_MS	      11500 /* no claim waits longer */
 
@@ -90,8 +91,8 @@ struct node_target {
 	bool up;
 	bool ready[INSTANCES], draining;
 	bool slow_ring, slow_streams; /* nothing moves there, for some seconds */
-	bool was_slow;		      /* and not soon again */
-	uint64_t changed_ms;	      /* readiness or drain */
+	uint64_t slow_until_ms;
+	uint64_t changed_ms; /* readiness or drain */
 	struct conn *sockets[CLIENTS][PORTS], *half[CLIENTS][PORTS];
 	struct held held[CLIENTS];
 	struct pinned_grant grants[CLIENTS];
@@ -196,7 +197,6 @@ void do_instance_starts(void);
 /* clock.c */
 void reconnect_all(void);
 void let_pass(uint64_t ms);
-void let_pass_slowly(uint64_t ms);
 
 /* session.c */
 void wire_open(struct node_target *target, struct node_router *router);
