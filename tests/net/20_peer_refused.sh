@@ -47,6 +47,8 @@ row "a message that only a router sends" 't8' --ca "$certs/ca.pem" --certificate
 	--hello --frame 00000b00
 row "a tunnel address that is not its own" 't8.*address|address.*t8' \
 	--ca "$certs/ca.pem" --certificate "$certs/t8" --name t8 --address 10.7.0.11
+row "a clock that cannot be" 't8.*clock' --ca "$certs/ca.pem" --certificate "$certs/t8" --name t8 \
+	--clock $((1 << 60)) --hello
 row "silence" 't8|10\.7\.0\.100' --ca "$certs/ca.pem" --certificate "$certs/t8" --name t8 --hello --silent
 
 # A target refuses too: a router whose clock is further ahead than one can be.
