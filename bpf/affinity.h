@@ -236,6 +236,19 @@ SUBPROGRAM int affinity_create(const struct affinity_key *key, const struct affi
 	return error == -EEXIST || error == -EBUSY ? -EAGAIN : -ENOSPC;
 }
 
+/* What is left of an affinity that another target has kept from an instance here: id of that
+ * instance, so that it is still told so when another asks next; else 0. */
+static __always_inline __u64 kept_from(const struct target_affinity *affinity, __u32 asker)
+{
+	__u32 slot = affinity->instance;
+	struct instance *instance;
+
+	if (slot == asker || (affinity->end != END_REFUSED && affinity->end != END_LOST))
+		return 0;
+	instance = bpf_map_lookup_elem(&instances, &slot);
+	return instance ? instance->id : 0;
+}
+
 /* The entry is what is left of an affinity that has ended; if there is room, its next life. */
 SUBPROGRAM int affinity_renew(const struct affinity_key *key, struct target_affinity *affinity,
 			      __u64 id, const struct affinity_claim *claim)
@@ -252,7 +265,7 @@ SUBPROGRAM int affinity_renew(const struct affinity_key *key, struct target_affi
 	}
 	affinity->idle_since_ns = 0;
 	affinity->steered_ns = 0;
-	affinity_begin(affinity, claim, 0, bpf_ktime_get_ns());
+	affinity_begin(affinity, claim, kept_from(affinity, claim->instance), bpf_ktime_get_ns());
 	affinity_publish(affinity, affinity_word(next_affinity(), PHASE_LIVE));
 	event_affinity(key);
 	return 0;

@@ -480,8 +480,9 @@ enum affinity_end {
 
 struct target_affinity {
 	__u64 word;
-	__u64 process;	  /* incarnation in target/processes of the asking process; 0: timed */
-	__u64 displaced;  /* id of the instance here that it was taken from last; 0: none */
+	__u64 process;	 /* incarnation in target/processes of the asking process; 0: timed */
+	__u64 displaced; /* id of the instance here that it was taken from last, or that was refused
+			    it last; 0: none */
 	__u64 created_ns; /* the life begins: asking again, at the same instance, does not renew it
 			   */
 	__u64 idle_since_ns; /* written before each close of the client's: expiry counts from here

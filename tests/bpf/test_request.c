@@ -327,6 +327,37 @@ static void test_another_instance_holds_it(void **state)
 	assert_int_equal(status_of(first.server).reason, LIMPET_REASON_NONE);
 }
 
+static void refuse(int conn)
+{
+	struct agent_call call = {.op = AGENT_END_AFFINITY,
+				  .affinity = stage_key(CLIENT),
+				  .id = status_of(conn).id,
+				  .end = END_REFUSED};
+
+	assert_int_equal(stage_call(&call), 0);
+}
+
+/* Another target holds the client: so it is for whoever asked, though another has asked since. */
+static void test_refused_one_after_the_other(void **state)
+{
+	struct pair first, second;
+
+	(void)state;
+	at_two_instances(&first, &second);
+	assert_int_equal(ask_default(first.server), 0);
+	refuse(first.server);
+	assert_int_equal(ask_default(second.server), 0);
+	assert_int_equal(limpet_affinity_wait(first.server, 0), -EEXIST);
+	refuse(second.server);
+	assert_int_equal(limpet_affinity_wait(first.server, 0), -EEXIST);
+	assert_int_equal(limpet_affinity_wait(second.server, 0), -EEXIST);
+	/* Who has let go of it himself was refused nothing. */
+	assert_int_equal(ask_default(first.server), 0);
+	assert_int_equal(release(first.server), 0);
+	assert_int_equal(ask_default(second.server), 0);
+	assert_int_equal(limpet_affinity_wait(first.server, 0), -ENOENT);
+}
+
 /* The client's affinity has begun so much earlier; not before the machine has. */
 static void make_older(uint64_t ms)
 {
@@ -457,6 +488,7 @@ int main(void)
 		TEST(shared_listener),
 		TEST(asker_succeeds_asker),
 		TEST(another_instance_holds_it),
+		TEST(refused_one_after_the_other),
 		TEST(asking_again_updates),
 		TEST(life_is_the_services_at_most),
 		TEST(quota_and_full_table),
