@@ -92,10 +92,10 @@ int router_mirror_restore_affinity(struct router_mirror *mirror, const struct af
 				   const struct router_affinity *value);
 
 /* A target with a verified certificate has said HELLO: its number, or -EEXIST (name in use by
- * another node that lives: GOODBYE_DUPLICATE), -EPROTO (a clock that cannot be), -ENOSPC (no number left). An older session of it
- * ends first, its unread bytes are void. The mirror answers with HELLO's followers: ROLE, the
- * services, SYNC, BARRIER. While this runs, `end_session` means the older session, and every `send`
- * the new one, whose number may be new too. */
+ * another node that lives: GOODBYE_DUPLICATE), -EPROTO (a clock that cannot be), -ENOSPC (no number
+ * left). An older session of it ends first, its unread bytes are void. The mirror answers with
+ * HELLO's followers: ROLE, the services, SYNC, BARRIER. While this runs, `end_session` means the
+ * older session, and every `send` the new one, whose number may be new too. */
 int router_mirror_session(struct router_mirror *mirror, const struct message_hello *hello,
 			  uint64_t now_ms);
 /*
