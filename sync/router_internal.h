@@ -40,6 +40,7 @@ struct forward {
 
 struct router_part {
 	struct agent *agent;
+	int program;			 /* router_agent */
 	struct address source4, source6; /* of encapsulated packets; zero: none */
 	struct router_mirror *mirror;
 	struct next_hops *hops;
@@ -82,6 +83,7 @@ int router_put_connection(void *context, const struct connection_key *key,
 int router_put_affinity(void *context, const struct affinity_key *key,
 			const struct router_affinity *value);
 int router_noted(void *context, const struct connection_key *key);
+int router_open_program(struct router_part *router);
 int router_read_services(struct router_part *router);
 int router_restore(struct router_part *router);
 void router_write_roster(struct router_part *router);

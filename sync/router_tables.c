@@ -34,34 +34,49 @@ int router_put_connection(void *context, const struct connection_key *key,
 			  const struct router_connection *value)
 {
 	struct router_part *router = context;
-	const struct maps *maps = &router->agent->maps;
+	struct router_call call = {.op = ROUTER_DELETE_CONNECTION, .key = *key};
 
-	if (!value)
-		return maps_delete(maps, MAP_ROUTER_CONNECTIONS, key);
-	return count_full(router, "connections",
-			  maps_put(maps, MAP_ROUTER_CONNECTIONS, key, value));
+	if (value) {
+		call.op = ROUTER_PUT_CONNECTION;
+		call.value = *value;
+	}
+	return count_full(router, "connections", maps_router_call(router->program, &call));
 }
 
 int router_put_affinity(void *context, const struct affinity_key *key,
 			const struct router_affinity *value)
 {
 	struct router_part *router = context;
-	const struct maps *maps = &router->agent->maps;
+	struct router_call call = {.op = ROUTER_DELETE_AFFINITY, .affinity_key = *key};
 
-	if (!value)
-		return maps_delete(maps, MAP_ROUTER_AFFINITIES, key);
-	return count_full(router, "affinities", maps_put(maps, MAP_ROUTER_AFFINITIES, key, value));
+	if (value) {
+		call.op = ROUTER_PUT_AFFINITY;
+		call.affinity = *value;
+	}
+	return count_full(router, "affinities", maps_router_call(router->program, &call));
 }
 
 int router_noted(void *context, const struct connection_key *key)
 {
 	struct router_part *router = context;
-	struct flow flow;
-	int error = maps_get(&router->agent->maps, MAP_FLOWS, key, &flow);
+	struct router_call call = {.op = ROUTER_LOOK_UP, .key = *key};
+	int error = maps_router_call(router->program, &call);
 
 	if (error)
 		return error;
-	return flow.state == FLOW_STATE_NOTED ? flow.target : -ENOENT;
+	return call.state == FLOW_STATE_NOTED ? (int)call.target : -ENOENT;
+}
+
+int router_open_program(struct router_part *router)
+{
+	const char *pin_path = router->agent->config->pin_path;
+
+	router->program = maps_open_pin(pin_path, "programs", "router_agent");
+	if (router->program >= 0)
+		return 0;
+	log_error("%s: the program router_agent cannot be used: %s; run `limpet load`", pin_path,
+		  strerror(-router->program));
+	return router->program;
 }
 
 /* ------------------------------------------------------------------------------------------------

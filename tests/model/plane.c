@@ -32,20 +32,13 @@ static int put_connection(void *context, const struct connection_key *key,
 			  const struct router_connection *value)
 {
 	struct node_router *router = context;
-	struct plane_connection *entry;
 	unsigned int client, port;
 
 	if (key->service != ROUTER_SERVICE || !model_connection(key, &client, &port)) {
 		violated("protocol", "r%u: an unknown key", router->n);
 		return -EINVAL;
 	}
-	entry = &router->plane.connections[client][port];
-	if (!value && !entry->used)
-		return -ENOENT;
-	entry->used = value;
-	if (value)
-		entry->value = *value;
-	return 0;
+	return forward_put_connection(&router->plane, key, value);
 }
 
 static int put_affinity(void *context, const struct affinity_key *key,
@@ -57,22 +50,17 @@ static int put_affinity(void *context, const struct affinity_key *key,
 
 	router->put_client = client;
 	router->put_winner = entry->used ? router_target_at(router, entry->value.target) : TARGETS;
-	entry->used = value;
-	if (value)
-		entry->value = *value;
-	return 0;
+	return forward_put_affinity(&router->plane, key, value);
 }
 
 static int noted(void *context, const struct connection_key *key)
 {
-	const struct node_router *router = context;
-	const struct plane_flow *flow;
-	unsigned int client, port;
+	struct node_router *router = context;
+	unsigned int target;
 
-	if (!model_connection(key, &client, &port))
+	if (forward_look_up(&router->plane, key, &target) != FLOW_STATE_NOTED)
 		return -ENOENT;
-	flow = &router->plane.flows[client][port];
-	return flow->used && flow->value.state == FLOW_STATE_NOTED ? flow->value.target : -ENOENT;
+	return (int)target;
 }
 
 /* Was it right to grant it, if somebody held the client? Who is given up or down holds nobody. */
@@ -285,6 +273,8 @@ static void publish_target(struct node_router *router, uint16_t number)
 	const struct mirror_target *target = router_mirror_target(router->mirror, number);
 	struct target *pinned = &router->plane.targets[number];
 
+	if (memcmp(pinned->name, target->name, NAME_SIZE))
+		pinned->since_ns = world.now_us * 1000;
 	memcpy(pinned->name, target->name, NAME_SIZE);
 	pinned->flags = 0;
 	if (target->in_sync)
