@@ -29,16 +29,19 @@ struct flow_id {
 #define FLOW_KEY_MASK ((1ULL << FLOW_KEY_BITS) - 1)
 #define FLOW_TAG_MASK ((1ULL << FLOW_TAG_BITS) - 1)
 
-/* One to one on FLOW_KEY_BITS: so is each line. The multipliers are SplitMix64's, which are odd. */
+/* One to one, as each of its steps is. The multipliers are SplitMix64's, which are odd. */
+static __always_inline __u64 flow_round(__u64 key, __u64 secret, __u64 multiplier)
+{
+	key = ((key ^ secret) * multiplier) & FLOW_KEY_MASK;
+	return key ^ key >> 29;
+}
+
+/* One to one on FLOW_KEY_BITS. */
 static __always_inline __u64 flow_mix(__u64 key, const __u64 secret[2])
 {
-	key = (key + secret[0]) & FLOW_KEY_MASK;
-	key ^= key >> 29;
-	key = (key * 0xbf58476d1ce4e5b9ULL) & FLOW_KEY_MASK;
-	key ^= key >> 27;
-	key = (key + secret[1]) & FLOW_KEY_MASK;
-	key = (key * 0x94d049bb133111ebULL) & FLOW_KEY_MASK;
-	return key ^ key >> 30;
+	key = flow_round(key, secret[0], 0xbf58476d1ce4e5b9ULL);
+	key = flow_round(key, secret[1], 0x94d049bb133111ebULL);
+	return flow_round(key, secret[0] >> 32 ^ secret[1] << 32, 0x9e3779b97f4a7c15ULL);
 }
 
 struct sip {

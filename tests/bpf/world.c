@@ -231,6 +231,46 @@ int delete_connection(const char *client, uint16_t port, uint16_t service)
 	return agent(&call);
 }
 
+void sneak_connection(const char *client, uint16_t port, uint16_t service, uint16_t target)
+{
+	struct connection_key key = connection_key(client, port, service);
+	struct router_connection value = {.target = target, .state = CONNECTION_OPEN};
+
+	put(program->maps.connections, &key, &value);
+}
+
+unsigned int table_size(void)
+{
+	int table = bpf_map__fd(program->maps.connections);
+	struct connection_key key, next;
+	unsigned int entries = 0;
+	void *from = NULL;
+
+	while (!bpf_map_get_next_key(table, from, &next)) {
+		key = next;
+		from = &key;
+		entries++;
+	}
+	return entries;
+}
+
+unsigned int presence(void)
+{
+	struct present_counts counts;
+	unsigned int found = 0;
+	uint64_t word;
+
+	for (uint32_t i = 0; i < 1 << PRESENT_BITS; i++) {
+		assert_true(get(program->maps.present, &i, &word));
+		assert_true(get(program->maps.present_counts, &i, &counts));
+		for (int bit = 0; bit < 64; bit++) {
+			assert_int_equal(word >> bit & 1, counts.count[bit] > 0);
+			found += counts.count[bit];
+		}
+	}
+	return found;
+}
+
 void put_affinity(const char *client, uint16_t scope, uint16_t target)
 {
 	struct router_call call = {
@@ -431,9 +471,9 @@ int world_reset(void **state)
 	struct settings settings = router_settings();
 
 	(void)state;
+	empty_crht(); /* by the settings that it was made by */
 	put_settings(&settings);
 	empty(program->maps.sightings);
-	empty_crht();
 	memset(flow_sets, 0, SETS * sizeof(*flow_sets));
 	memset(handshake_sets, 0, SETS * sizeof(*handshake_sets));
 	memset(services, 0, sizeof(services));
@@ -488,6 +528,14 @@ uint32_t run_packet(const struct frame *in, struct frame *out)
 			 0);
 	out->length = run.data_size_out;
 	return run.retval;
+}
+
+void run_packets(const struct frame *in, int times)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = in->byte, .data_size_in = in->length);
+
+	while (times--)
+		bpf_prog_test_run_opts(bpf_program__fd(program->progs.xdp_limpet), &run);
 }
 
 static void print_frame(const char *what, const struct frame *frame)

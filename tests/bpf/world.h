@@ -55,6 +55,11 @@ void put_sync(uint32_t epoch, uint32_t in_sync, uint32_t affinities_in_sync);
 void put_connection(const char *client, uint16_t port, uint16_t service, uint16_t target,
 		    enum connection_state state);
 void put_affinity(const char *client, uint16_t scope, uint16_t target);
+/* The truth changes, and nobody is told. */
+void sneak_connection(const char *client, uint16_t port, uint16_t service, uint16_t target);
+unsigned int table_size(void); /* of connections */
+/* Entries that router/present counts; its bits say the same. */
+unsigned int presence(void);
 /* The agent's answer: 0 or -errno. */
 int try_connection(const char *client, uint16_t port, uint16_t service, uint16_t target);
 int delete_connection(const char *client, uint16_t port, uint16_t service);
@@ -81,6 +86,9 @@ void expect_packet(const char *file, int line, const char *what, const struct fr
 		   uint32_t verdict, const struct frame *out, const enum counter *counted);
 /* The verdict alone; nothing is compared. */
 uint32_t run_packet(const struct frame *in, struct frame *out);
+
+/* As fast as they can be sent; nobody looks. */
+void run_packets(const struct frame *in, int times);
 
 #define EXPECT(what, in, verdict, out, ...)                                                        \
 	do {                                                                                       \
