@@ -365,8 +365,8 @@ struct handshake_set {
 #define HANDSHAKE_TICK_SHIFT 20 /* a tick is 1 << 20 ns: 40 bits are 36 years */
 
 /*
- * router/present: is it worth asking router/connections or router/affinities at all? A bit for each
- * hash of what is there, so that a SYN of a flood finds out in one word that nothing is known of
+ * router/present: is it worth asking router/connections or router/affinities at all? Two bits for
+ * the hash of what is there (bpf/present.h), so that a SYN of a flood finds out in one word that nothing is known of
  * it. router/present_counts: how many entries have a bit. Written by `router_agent`.
  */
 struct present_counts {

@@ -37,11 +37,11 @@ __u8 objects_map_bits(const struct config *config, enum map_id id)
 	switch (id) {
 	case MAP_FLOWS: /* two and a half places for a connection: few sets are full */
 		return bits_for(config->max_connections / 2, FLOW_BITS_MIN);
-	case MAP_HANDSHAKES:
-		return bits_for(config->max_connections / 16, FLOW_BITS_MIN);
+	case MAP_HANDSHAKES: /* few, so that a flood stays within a CPU's cache */
+		return bits_for(config->max_connections / 32, FLOW_BITS_MIN);
 	case MAP_PRESENT:
-	case MAP_PRESENT_COUNTS: /* eight bits for an entry, in words of 64 */
-		return bits_for(((__u64)config->max_connections + config->max_affinities) / 8, 0);
+	case MAP_PRESENT_COUNTS: /* a word for 16 entries, which a CPU's cache still holds */
+		return bits_for(((__u64)config->max_connections + config->max_affinities) / 16, 0);
 	default:
 		return 0;
 	}
