@@ -182,9 +182,9 @@ static __always_inline bool holds(const struct question *question, const struct 
 
 /* From now on it is this flow's target, before any report. What was read of the tables until now is
  * out of date, so none of it gets into the fast path. */
-static __always_inline void note(const struct question *question, __u16 target)
+static __always_inline void note(const struct question *question, __u16 target, __u32 isn)
 {
-	noted_note(&question->id, target, question->now_ns);
+	noted_note(&question->id, target, isn, question->now_ns);
 	half_open_forget(&question->id);
 	flow_changed(&question->id);
 }
@@ -233,7 +233,7 @@ static __noinline int choose_unknown(const struct question *question)
 note:
 	/* What ends a connection is nothing to remember it by. */
 	if (!question->tcp->rst && !question->tcp->fin)
-		note(question, choice);
+		note(question, choice, question->tcp->sequence);
 	return choice;
 }
 
@@ -322,14 +322,30 @@ static __always_inline bool is_open(const struct knowledge *known)
 	return known->has_report && known->reported.state == CONNECTION_OPEN;
 }
 
+/*
+ * A SYN that was sent again goes where it went, for its answer may be on its way; not for long: a
+ * target that nobody serves at any more drops it, and only choosing anew finds that out.
+ */
+static __always_inline bool is_same_syn(const struct question *question,
+					const struct handshake *half_open)
+{
+	return half_open->isn == question->tcp->sequence &&
+	       handshake_ticks(question->now_ns) <
+		       half_open->ticks + handshake_ticks(SYN_SAME_NS) &&
+	       target_usable(half_open->target);
+}
+
 /* A SYN: goes where its 4-tuple is known, and changes nothing there; that target's kernel knows
  * what to answer. */
 static __always_inline int choose_syn(const struct question *question,
 				      const struct knowledge *known)
 {
 	const struct handshake *half_open = &known->half_open, *noted = &known->noted;
-	/* What was noted has been reported since, and has closed. */
-	bool over = known->has_report && !is_open(known) && known->reported.target == noted->target;
+	/* What was noted has been reported since, and has closed; but not if this is its own SYN,
+	 * late: then what has closed is an older connection of this 4-tuple. */
+	bool over = known->has_report && !is_open(known) &&
+		    known->reported.target == noted->target &&
+		    noted->isn != question->tcp->sequence;
 
 	if (known->has_noted && !over && !target_dead(noted->target)) {
 		count(COUNT_FLOW_NOTED);
@@ -339,8 +355,7 @@ static __always_inline int choose_syn(const struct question *question,
 		count(COUNT_FLOW_CONNECTION);
 		return known->reported.target;
 	}
-	if (known->has_half_open && half_open->isn == question->tcp->sequence &&
-	    target_usable(half_open->target)) {
+	if (known->has_half_open && is_same_syn(question, half_open)) {
 		count(COUNT_FLOW_HALF_OPEN);
 		return half_open->target;
 	}
@@ -369,7 +384,7 @@ static __always_inline int choose_other(const struct question *question,
 	if (known->has_half_open && !is_open(known) &&
 	    half_open_follows(half_open, question->tcp->sequence)) {
 		if (!question->tcp->rst && !target_dead(half_open->target))
-			note(question, half_open->target);
+			note(question, half_open->target, half_open->isn);
 		return known_target(half_open->target, COUNT_FLOW_HALF_OPEN);
 	}
 	if (is_open(known) || (known->has_report && !lingers_in_doubt(question)))
@@ -391,7 +406,7 @@ static __always_inline int fast_path(const struct flow_id *id)
 
 /* A target's number, CHOICE_DROP or CHOICE_REFUSE; from the tables. What comes of an open
  * connection's report alone is remembered for the fast path. */
-static __always_inline int choose(const struct question *question)
+static __noinline int choose(const struct question *question)
 {
 	struct knowledge known = {};
 	__u64 version;

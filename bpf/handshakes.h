@@ -26,7 +26,7 @@
 
 struct handshake {
 	__u64 ticks; /* since then */
-	__u32 isn;   /* of a half-open one */
+	__u32 isn;   /* of its SYN; of a guess, the packet's number */
 	__u16 target;
 };
 
@@ -69,17 +69,19 @@ static __always_inline bool read_way(volatile struct handshake_set *set, __u32 w
 	if (!is_own(set, way, word, id))
 		return false;
 	handshake->ticks = ticks_at(set, way, word);
-	handshake->isn = set->isn;
+	handshake->isn = set->isn[way];
 	handshake->target = word & FLOW_TARGET_MASK;
 	return set->word[way] == word;
 }
 
 static __always_inline void write_way(volatile struct handshake_set *set, __u32 way,
-				      const struct flow_id *id, __u16 target, __u64 now_ns)
+				      const struct flow_id *id, __u16 target, __u32 isn,
+				      __u64 now_ns)
 {
 	__u64 ticks = handshake_ticks(now_ns);
 
 	set->word[way] = 0;
+	set->isn[way] = isn;
 	set->since[way] = (__u32)ticks;
 	set->guard[way] = id->guard;
 	set->word[way] = id->word | ticks >> 32 << FLOW_STAMP_SHIFT | target;
@@ -141,9 +143,7 @@ static __always_inline void half_open_note(const struct flow_id *id, __u16 targe
 	    handshake_ticks(now_ns) <
 		    ticks_at(set, HALF_OPEN_WAY, word) + handshake_ticks(FLOOD_NS))
 		count(COUNT_FLOW_DISPLACED);
-	set->word[HALF_OPEN_WAY] = 0;
-	set->isn = isn;
-	write_way(set, HALF_OPEN_WAY, id, target, now_ns);
+	write_way(set, HALF_OPEN_WAY, id, target, isn, now_ns);
 }
 
 static __always_inline bool gives_way(__u64 word)
@@ -174,7 +174,8 @@ static __always_inline __u32 noted_place(volatile struct handshake_set *set,
 }
 
 /* This flow's packets have gone to this target since now. */
-static __always_inline void noted_note(const struct flow_id *id, __u16 target, __u64 now_ns)
+static __always_inline void noted_note(const struct flow_id *id, __u16 target, __u32 isn,
+				       __u64 now_ns)
 {
 	volatile struct handshake_set *set = handshake_set(id);
 	__u32 way;
@@ -187,7 +188,7 @@ static __always_inline void noted_note(const struct flow_id *id, __u16 target, _
 		count(COUNT_FLOW_FULL);
 		return;
 	}
-	write_way(set, way, id, target, now_ns);
+	write_way(set, way, id, target, isn, now_ns);
 }
 
 /* Do this half-open flow's SYN and this sequence number belong to one handshake? */

@@ -67,17 +67,18 @@ static __always_inline int change_affinity(const struct router_call *call,
 }
 
 /* Of any age: whoever asks knows what to make of it. */
-static __always_inline enum flow_state look_up(const struct flow_id *id, __u32 *target)
+static __always_inline void look_up(const struct flow_id *id, struct router_call *call)
 {
+	struct handshake handshake = {.target = NO_NUMBER};
 	enum flow_state state = FLOW_STATE_NONE;
-	struct handshake handshake;
 
 	if (noted_lookup(id, &handshake))
 		state = FLOW_STATE_NOTED;
 	else if (half_open_lookup(id, &handshake))
 		state = FLOW_STATE_HALF_OPEN;
-	*target = state == FLOW_STATE_NONE ? NO_NUMBER : handshake.target;
-	return state;
+	call->state = state;
+	call->target = handshake.target;
+	call->since_ns = handshake.ticks << HANDSHAKE_TICK_SHIFT;
 }
 
 int router_agent(struct router_call *call);
@@ -87,7 +88,7 @@ int router_agent(struct router_call *call)
 {
 	struct connection_key key = call->key;
 	const struct settings *own;
-	__u32 zero = 0, target;
+	__u32 zero = 0;
 	struct flow_id id;
 
 	call->result = -ENOENT;
@@ -106,8 +107,7 @@ int router_agent(struct router_call *call)
 		call->result = change_affinity(call, own);
 		break;
 	case ROUTER_LOOK_UP:
-		call->state = look_up(&id, &target);
-		call->target = target;
+		look_up(&id, call);
 		call->result = 0;
 		break;
 	default:

@@ -9,6 +9,7 @@
 #include "control.h"
 #include "log.h"
 #include "services.h"
+#include "settings.h"
 
 int apply_open(const struct config *config, struct maps *maps)
 {
@@ -38,14 +39,31 @@ int apply_open(const struct config *config, struct maps *maps)
 	return -EBUSY;
 }
 
+static int check_settings(const struct config *config, const struct maps *maps)
+{
+	char text[CONFIG_ERROR];
+	struct settings loaded;
+	__u32 zero = 0;
+	int error = maps_get(maps, MAP_SETTINGS, &zero, &loaded);
+
+	if (error) {
+		log_error("the settings cannot be read: %s", strerror(-error));
+		return error;
+	}
+	error = settings_check(config, &loaded, text);
+	if (error)
+		log_error("%s; nothing is changed", text);
+	return error;
+}
+
 /* The plan if it may be carried out. *error: why not. NULL without an error: no router. */
 static struct services_plan *make_plan(const struct config *config, const struct maps *maps,
 				       bool end_affinities, int *error)
 {
 	struct services_plan *plan;
 
-	*error = 0;
-	if (!config->has_router)
+	*error = check_settings(config, maps);
+	if (*error || !config->has_router)
 		return NULL;
 	plan = services_plan(config, maps);
 	if (!plan) {
@@ -55,7 +73,8 @@ static struct services_plan *make_plan(const struct config *config, const struct
 	if (!plan->affinities)
 		return plan;
 	if (end_affinities) {
-		log_info("service %s: scope, client_prefix or affinity change: %u affinities end",
+		log_info("service %s: scope, client_prefix or affinity change: %u affinities end "
+			 "once the active router has this; reload the other routers alike",
 			 plan->changes, plan->affinities);
 		return plan;
 	}

@@ -9,6 +9,7 @@
 
 #include "commands.h"
 #include "control.h"
+#include "holders.h"
 #include "log.h"
 
 #define AGENT_TIMEOUT_MS 1000
@@ -66,6 +67,56 @@ static const char *member(struct json_object *row, const char *name)
 	return value ? json_object_get_string(value) : "";
 }
 
+static int64_t number(struct json_object *row, const char *name)
+{
+	struct json_object *value = NULL;
+
+	json_object_object_get_ex(row, name, &value);
+	return json_object_get_int64(value);
+}
+
+/* As many listeners as the process of this instance has. */
+static unsigned int listeners_of(struct json_object *rows, int64_t pid)
+{
+	unsigned int count = 0;
+
+	for (size_t i = 0; i < json_object_array_length(rows); i++)
+		count += number(json_object_array_get_idx(rows, i), "listener_pid") == pid;
+	return count;
+}
+
+/*
+ * Holding a listener is not accepting on it, and the kernel does not tell who accepts before two
+ * have asked: a master that gives a listener to each of its workers, all of which hold all, is as
+ * it should be. More holders than that are worth a word.
+ */
+static void note_holders(struct json_object *rows)
+{
+	size_t count = json_object_array_length(rows);
+	struct holding *holdings = calloc(count ? count : 1, sizeof(*holdings));
+
+	if (!holdings)
+		return;
+	for (size_t i = 0; i < count; i++)
+		holdings[i].inode =
+			(unsigned long)number(json_object_array_get_idx(rows, i), "socket");
+	holders_count(holdings, count);
+	for (size_t i = 0; i < count; i++) {
+		struct json_object *row = json_object_array_get_idx(rows, i);
+		unsigned int listeners = listeners_of(rows, number(row, "listener_pid"));
+
+		if (*member(row, "remedy") || holdings[i].processes <= listeners + 1)
+			continue;
+		log_warning("service %s: %u processes hold the listener of %s (pid %s): if more "
+			    "than one of them accepts on it, no client can be steered to one of "
+			    "them, and their requests are refused; let each worker open its own "
+			    "with SO_REUSEPORT",
+			    member(row, "service"), holdings[i].processes, member(row, "command"),
+			    member(row, "listener_pid"));
+	}
+	free(holdings);
+}
+
 /* Who listens on a service's address and port, and cannot be adopted or steered to. */
 static void note_listeners(const struct config *config)
 {
@@ -89,6 +140,7 @@ static void note_listeners(const struct config *config)
 				    member(row, "command"), member(row, "pid"),
 				    member(row, "state"), member(row, "remedy"));
 	}
+	note_holders(rows);
 	json_object_put(rows);
 }
 

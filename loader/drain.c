@@ -121,18 +121,28 @@ static int64_t member(struct json_object *row, const char *name)
 	return json_object_get_int64(value);
 }
 
-/* Sums over the instances that are drained: 0, or -errno. */
-static int what_is_left(const struct config *config, const struct drain *drain, struct left *left)
+/* The agent's list of instances: 0, or -errno. */
+static int read_instances(const struct config *config, struct json_object **rows)
 {
-	struct json_object *rows = NULL;
 	char *body = NULL;
 	int status = control_request(config, "GET", "/instances", &body);
 
-	if (status == 200)
-		rows = json_tokener_parse(body);
+	*rows = status == 200 ? json_tokener_parse(body) : NULL;
 	free(body);
-	if (!rows)
-		return status < 0 ? status : -EPROTO;
+	if (json_object_is_type(*rows, json_type_array))
+		return 0;
+	json_object_put(*rows);
+	return status < 0 ? status : -EPROTO;
+}
+
+/* Sums over the instances that are drained: 0, or -errno. */
+static int what_is_left(const struct config *config, const struct drain *drain, struct left *left)
+{
+	struct json_object *rows;
+	int error = read_instances(config, &rows);
+
+	if (error)
+		return error;
 	*left = (struct left){.expires_ms = -1};
 	for (size_t i = 0; i < json_object_array_length(rows); i++) {
 		struct json_object *row = json_object_array_get_idx(rows, i);
@@ -215,13 +225,61 @@ int command_drain(const struct config *config, int argc, char **argv)
 	return drain.wait ? wait_until_empty(config, &drain) : 0;
 }
 
+static bool has_state(struct json_object *row, const char *wanted)
+{
+	struct json_object *state = NULL;
+
+	json_object_object_get_ex(row, "state", &state);
+	return state && !strcmp(json_object_get_string(state), wanted);
+}
+
+/* The target takes new clients again: those of its instances that still do not. */
+static void print_drained(struct json_object *rows)
+{
+	unsigned int count = 0;
+
+	for (size_t i = 0; i < json_object_array_length(rows); i++) {
+		struct json_object *row = json_object_array_get_idx(rows, i);
+
+		if (!member(row, "drained") || has_state(row, "ended"))
+			continue;
+		printf("%s%" PRId64, count++ ? ", " : "still drained, each by itself: instance ",
+		       member(row, "id"));
+	}
+	if (count)
+		puts("; `limpet resume instance ID` resumes one");
+}
+
+/* What is drained by itself and with its target is resumed by both. */
+static void print_still(struct json_object *rows, uint64_t instance)
+{
+	for (size_t i = 0; i < json_object_array_length(rows); i++) {
+		struct json_object *row = json_object_array_get_idx(rows, i);
+
+		if ((uint64_t)member(row, "id") == instance && has_state(row, "draining"))
+			printf("instance %" PRIu64 " still drains with the whole target; `limpet "
+			       "resume` resumes that\n",
+			       instance);
+	}
+}
+
 int command_resume(const struct config *config, int argc, char **argv)
 {
+	struct json_object *rows;
 	uint64_t instance = 0;
 	char path[128];
 
 	if (parse_instance(argc - 1, argv + 1, USAGE_RESUME, &instance))
 		return 2;
 	instance_path(path, sizeof(path), "/resume", instance);
-	return operate_post(config, path);
+	if (operate_post(config, path))
+		return 1;
+	if (read_instances(config, &rows))
+		return 0; /* resumed it is */
+	if (instance)
+		print_still(rows, instance);
+	else
+		print_drained(rows);
+	json_object_put(rows);
+	return 0;
 }

@@ -153,18 +153,22 @@ static void choose(struct listeners *listeners, const struct maps *maps)
 static bool release(const struct maps *maps, struct listener *listener, int fd)
 {
 	socklen_t length = sizeof(__u64);
+	struct socket_note note = {0};
 	__u32 socket = fd;
 	__u64 cookie;
 	int zero = 0;
 
 	if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) || cookie != listener->cookie)
 		return false;
-	maps_delete(maps, MAP_SOCKET_NOTES, &socket); /* with it, nobody may detach the selector */
+	/* Noted and not guarded: without a note of its own nobody may detach the selector. */
+	note.cookie = cookie;
+	maps_put(maps, MAP_SOCKET_NOTES, &socket, &note);
 	if (listener->adopted &&
 	    setsockopt(fd, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, &zero, sizeof(zero)) &&
 	    errno != ENOENT) /* another of its group was first */
 		log_warning("a listener on port %u: the selector cannot be detached: %s",
 			    ntohs(listener->port), strerror(errno));
+	maps_delete(maps, MAP_SOCKET_NOTES, &socket);
 	if (setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &zero, sizeof(zero)))
 		log_warning("a listener on port %u: its MSS cannot be reset: %s",
 			    ntohs(listener->port), strerror(errno));

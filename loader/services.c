@@ -10,6 +10,7 @@
 
 #include "log.h"
 #include "objects.h"
+#include "settings.h"
 
 /* Which numbers do entries of the tables still refer to? */
 struct references {
@@ -68,10 +69,10 @@ static int copy_scope(void *context, const void *key, const void *value)
 	return 0;
 }
 
-static int find_service(const struct router_service *services, const char *name)
+static int find_service(const struct router_service *services, const struct service_key *key)
 {
 	for (int i = 0; i < MAX_SERVICES; i++)
-		if (services[i].name[0] && !strcmp(services[i].name, name))
+		if (services[i].name[0] && !memcmp(&services[i].key, key, sizeof(*key)))
 			return i;
 	return -ENOENT;
 }
@@ -102,10 +103,12 @@ static int number_scope(struct services_plan *plan, const struct references *ref
 	return number;
 }
 
+/* Connections are known by what is on the wire, so a service is its address, port and protocol; its
+ * name may change. */
 static int number_service(struct services_plan *plan, const struct references *references,
-			  const char *name)
+			  const struct service_key *key)
 {
-	int number = find_service(plan->before, name);
+	int number = find_service(plan->before, key);
 
 	for (int i = 0; number < 0 && i < MAX_SERVICES; i++)
 		if (!plan->before[i].name[0] && !plan->after[i].name[0] && !references->service[i])
@@ -117,7 +120,7 @@ static int plan_service(struct services_plan *plan, const struct references *ref
 			const struct config_service *from)
 {
 	int scope = number_scope(plan, references, from->scope);
-	int number = number_service(plan, references, from->name);
+	int number = number_service(plan, references, &from->key);
 	struct router_service *service;
 
 	if (number < 0 || scope < 0) {
@@ -143,6 +146,14 @@ static int plan_service(struct services_plan *plan, const struct references *ref
 	return 0;
 }
 
+/* Under another prefix or in another scope affinities would not be found again. A change between
+ * requested and timed leaves those that there are. */
+static bool ends_affinities(const struct router_service *old, const struct router_service *new)
+{
+	return old->scope != new->scope || old->client_prefix != new->client_prefix ||
+	       (old->affinity != new->affinity &&new->affinity == AFFINITY_NONE);
+}
+
 /* What differs between before and after; whose affinities end by that. */
 static void compare(struct services_plan *plan, const struct references *references)
 {
@@ -156,8 +167,7 @@ static void compare(struct services_plan *plan, const struct references *referen
 		if (!old->name[0] || !new->name[0] || !memcmp(old, new, sizeof(*old)))
 			continue;
 		plan->changed++;
-		if (old->scope == new->scope && old->affinity == new->affinity &&
-		    old->client_prefix == new->client_prefix)
+		if (!ends_affinities(old, new))
 			continue;
 		if (old->scope >= MAX_SERVICES || ends[old->scope] ||
 		    !references->affinities[old->scope])
@@ -281,19 +291,14 @@ static int keep_secret(const struct maps *maps, struct settings *settings)
 
 int settings_apply(const struct config *config, const struct maps *maps)
 {
-	struct settings settings = {
-		.hold_ns = config->router.hold_ms * 1000000ULL,
-		.is_router = config->has_router,
-		.is_target = config->has_target,
-		.flow_bits = objects_map_bits(config, MAP_FLOWS),
-		.handshake_bits = objects_map_bits(config, MAP_HANDSHAKES),
-		.present_bits = objects_map_bits(config, MAP_PRESENT),
-	};
+	struct settings settings;
 	__u32 zero = 0;
 	int error;
 
-	if (config->has_target)
-		settings.target = config->target.address;
+	settings_from(config, &settings);
+	settings.flow_bits = objects_map_bits(config, MAP_FLOWS);
+	settings.handshake_bits = objects_map_bits(config, MAP_HANDSHAKES);
+	settings.present_bits = objects_map_bits(config, MAP_PRESENT);
 	error = keep_secret(maps, &settings);
 	if (!error)
 		error = maps_put(maps, MAP_SETTINGS, &zero, &settings);

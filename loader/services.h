@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * services.h - the configuration's services in the router's maps, under numbers that are bound to
- * their names. First plan, which changes nothing, then apply. Functions that fail have said why in
- * the log and return a negative errno.
+ * their addresses, ports and protocols. First plan, which changes nothing, then apply. Functions
+ * that fail have said why in the log and return a negative errno.
  */
 #ifndef LIMPET_SERVICES_H
 #define LIMPET_SERVICES_H
@@ -14,7 +14,7 @@ struct services_plan {
 	struct router_service before[MAX_SERVICES], after[MAX_SERVICES];
 	struct scope scopes_before[MAX_SERVICES], scopes_after[MAX_SERVICES];
 	__u64 now_ns;
-	bool is_new[MAX_SERVICES]; /* a number that this name has not had before */
+	bool is_new[MAX_SERVICES]; /* a number that this service has not had before */
 	unsigned int added, removed, changed;
 	unsigned int affinities; /* that end, since prefix, scope or affinity of their service
 				    change */

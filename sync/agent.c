@@ -15,6 +15,7 @@
 
 #include "log.h"
 #include "session.h"
+#include "settings.h"
 
 static int make_directory(const char *key, const char *path)
 {
@@ -68,6 +69,30 @@ static int open_maps(struct agent *agent)
 			  config->has_router && agent->maps.fd[MAP_ROLE] < 0 ? "router" : "target");
 		return -1;
 	}
+	return 0;
+}
+
+static int read_settings(const struct agent *agent, struct settings *loaded)
+{
+	__u32 zero = 0;
+	int error = maps_get(&agent->maps, MAP_SETTINGS, &zero, loaded);
+
+	if (error)
+		log_error("node/settings: cannot be read: %s; run `limpet load`", strerror(-error));
+	return error;
+}
+
+/* Packets bear the addresses of the load, so peers are told those, whatever the file says since. */
+static int keep_settings(struct agent *agent)
+{
+	char text[CONFIG_ERROR];
+	struct settings loaded;
+
+	if (read_settings(agent, &loaded))
+		return -1;
+	if (settings_check(agent->config, &loaded, text))
+		log_warning("%s; until then the address of the load stays in force", text);
+	settings_keep(&loaded, agent->config);
 	return 0;
 }
 
@@ -138,7 +163,7 @@ static int start_parts(struct agent *agent)
 	return agent->control ? 0 : -1;
 }
 
-int agent_start(struct agent *agent, struct config *config)
+int agent_open(struct agent *agent, struct config *config)
 {
 	memset(agent, 0, sizeof(*agent));
 	agent->config = config;
@@ -147,7 +172,7 @@ int agent_start(struct agent *agent, struct config *config)
 		agent->maps.fd[id] = -1;
 	if (make_directory("runtime_directory", config->runtime_directory) ||
 	    make_directory("state_directory", config->state_directory) || take_lock(agent) ||
-	    open_maps(agent) || read_node_id(agent))
+	    read_node_id(agent))
 		return -1;
 	agent->base = event_base_new();
 	if (!agent->base) {
@@ -155,9 +180,21 @@ int agent_start(struct agent *agent, struct config *config)
 		return -1;
 	}
 	agent->tls = tls_context_new(config);
-	if (!agent->tls)
+	return agent->tls ? 0 : -1;
+}
+
+int agent_start(struct agent *agent, struct config *config)
+{
+	if (agent_open(agent, config) || open_maps(agent) || keep_settings(agent))
 		return -1;
 	return start_parts(agent);
+}
+
+void agent_leave(struct agent *agent)
+{
+	log_info("the node unloads: the routers are told that this target leaves");
+	agent->leaving = true;
+	event_base_loopbreak(agent->base);
 }
 
 void agent_stop(struct agent *agent)
@@ -236,11 +273,22 @@ int agent_reload(struct agent *agent)
 	struct config *config;
 	struct tls_context *tls;
 	char text[CONFIG_ERROR];
+	struct settings loaded;
 	const char *fixed;
 	int error = config_load(agent->config->path, &config, text);
 
 	if (error) {
 		log_error("%s (the configuration in force stays)", text);
+		return error;
+	}
+	error = read_settings(agent, &loaded);
+	if (!error) {
+		error = settings_check(config, &loaded, text);
+		if (error)
+			log_error("%s (the configuration in force stays)", text);
+	}
+	if (error) {
+		config_free(config);
 		return error;
 	}
 	fixed = fixed_difference(agent->config, config);

@@ -25,12 +25,14 @@ struct agent {
 	struct control_part *control;
 	unsigned int sessions; /* that are not freed yet; session.c */
 	int lock;	       /* RUNTIME/limpetd.lock */
+	bool leaving;	       /* stops because the node unloads: GOODBYE_LEAVING to the routers */
 };
 
 uint64_t agent_now_ms(void); /* CLOCK_MONOTONIC; clock.c */
 uint64_t agent_now_ns(void);
-/* agent.c: everything up to the parts, in the order of their start. -1 with a line in the log; then
- * agent_stop still is due. Takes the configuration. */
+/* agent.c: what the parts stand on but the maps; and all of it, with the parts, in the order of
+ * their start. -1 with a line in the log; then agent_stop still is due. Takes the configuration. */
+int agent_open(struct agent *agent, struct config *config);
 int agent_start(struct agent *agent, struct config *config);
 /* GOODBYE to every peer, then everything down. */
 void agent_stop(struct agent *agent);
@@ -39,6 +41,8 @@ void agent_stop(struct agent *agent);
  * -errno: one line in the log, and the old configuration stays.
  */
 int agent_reload(struct agent *agent);
+/* `limpet unload`: end, and tell the routers that the target leaves. From the event loop. */
+void agent_leave(struct agent *agent);
 
 /* router.c: sessions of targets, roster, rings, sync_state. */
 struct router_part *router_start(struct agent *agent);
@@ -49,6 +53,8 @@ int router_reload(struct router_part *router, const struct config *config);
 int router_forget(struct router_part *router, const char *target); /* -ENOENT, -EBUSY */
 /* 0 ready, 1 not; who is missing, comma separated, into text. */
 int router_ready(const struct router_part *router, char *text, size_t size);
+/* Is the roster on disk the present one? */
+bool router_roster_written(const struct router_part *router);
 /* Arrays of objects with the fields of `limpet show targets|sync --json`. */
 struct json_object *router_targets_json(const struct router_part *router);
 struct json_object *router_sync_json(const struct router_part *router);
@@ -74,5 +80,7 @@ struct control_part *control_start(struct agent *agent);
 void control_stop(struct control_part *control);
 /* For `limpet monitor`: one line of JSON to whoever listens. Takes the reference. */
 void control_event(struct control_part *control, struct json_object *event);
+/* Does anybody listen? For those whose events are many. */
+bool control_has_listener(const struct control_part *control);
 
 #endif

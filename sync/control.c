@@ -7,12 +7,10 @@
  */
 #include <errno.h>
 #include <event2/buffer.h>
-#include <event2/bufferevent.h>
 #include <event2/http.h>
 #include <event2/keyvalq_struct.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -21,20 +19,13 @@
 #include "agent.h"
 #include "log.h"
 #include "metrics.h"
-
-#define MONITOR_UNSENT_MAX                                                                         \
-	(1 << 20) /* bytes; a listener that is slower than this loses its connection */
-
-struct monitor {
-	LIST_ENTRY(monitor) link;
-	struct evhttp_request *request;
-};
+#include "monitors.h"
 
 struct control_part {
 	struct agent *agent;
 	struct evhttp *http;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
-	LIST_HEAD(, monitor) monitors;
+	struct monitors monitors;
 };
 
 /* ------------------------------------------------------------------------------------------
@@ -86,8 +77,8 @@ static const char *parameter(struct evkeyvalq *query, const char *name)
 	return value && *value ? value : NULL;
 }
 
-/* ------------------------------------------------------------------------------------------ what
- * there is */
+/* ------------------------------------------------------------------------------------------
+ * what there is */
 
 static struct json_object *router_status(const struct agent *agent)
 {
@@ -105,6 +96,8 @@ static struct json_object *router_status(const struct agent *agent)
 				       router_ready(agent->router, missing, sizeof(missing)) == 0));
 	json_object_object_add(router, "epoch", json_object_new_int64(role.epoch));
 	json_object_object_add(router, "missing", json_object_new_string(missing));
+	json_object_object_add(router, "roster_written",
+			       json_object_new_boolean(router_roster_written(agent->router)));
 	return router;
 }
 
@@ -302,67 +295,45 @@ static void post_resume(struct agent *agent, struct evhttp_request *request,
 		     "no such instance; `limpet show instances` lists them");
 }
 
+static void on_left(struct evhttp_request *request, void *context)
+{
+	(void)request;
+	agent_leave(context);
+}
+
+/* Once the answer is written: limpetd ends, and its lock tells when it has. */
+static void post_leave(struct agent *agent, struct evhttp_request *request, struct evkeyvalq *query)
+{
+	(void)query;
+	evhttp_request_set_on_complete_cb(request, on_left, agent);
+	reply_result(request, 0, "");
+}
+
 /* ------------------------------------------------------------------------------------------
  * monitor */
 
-static void monitor_closed(struct evhttp_connection *connection, void *context)
-{
-	struct monitor *monitor = context;
-
-	(void)connection;
-	LIST_REMOVE(monitor, link);
-	free(monitor);
-}
-
-/* The answer never ends: a line of JSON for each event, until the listener goes. */
 static void get_monitor(struct agent *agent, struct evhttp_request *request,
 			struct evkeyvalq *query)
 {
-	struct monitor *monitor = calloc(1, sizeof(*monitor));
-
 	(void)query;
-	if (!monitor) {
+	if (monitors_add(&agent->control->monitors, request, agent->config->node))
 		reply_result(request, -ENOMEM, "monitor");
-		return;
-	}
-	monitor->request = request;
-	LIST_INSERT_HEAD(&agent->control->monitors, monitor, link);
-	evhttp_connection_set_closecb(evhttp_request_get_connection(request), monitor_closed,
-				      monitor);
-	evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type",
-			  "application/x-ndjson");
-	evhttp_send_reply_start(request, HTTP_OK, NULL);
+}
+
+bool control_has_listener(const struct control_part *control)
+{
+	return control && !LIST_EMPTY(&control->monitors);
 }
 
 void control_event(struct control_part *control, struct json_object *event)
 {
-	struct evbuffer *line = evbuffer_new();
-	struct monitor *monitor, *next;
-
-	if (!control || LIST_EMPTY(&control->monitors) || !line)
-		goto out;
-	for (monitor = LIST_FIRST(&control->monitors); monitor; monitor = next) {
-		struct evhttp_connection *connection =
-			evhttp_request_get_connection(monitor->request);
-		struct bufferevent *buffer = evhttp_connection_get_bufferevent(connection);
-
-		next = LIST_NEXT(monitor, link);
-		if (evbuffer_get_length(bufferevent_get_output(buffer)) > MONITOR_UNSENT_MAX) {
-			evhttp_connection_free(connection);
-			continue;
-		}
-		evbuffer_add_printf(line, "%s\n",
-				    json_object_to_json_string_ext(event, JSON_C_TO_STRING_PLAIN));
-		evhttp_send_reply_chunk(monitor->request, line); /* empties the buffer */
-	}
-out:
-	if (line)
-		evbuffer_free(line);
+	if (control_has_listener(control))
+		monitors_tell(&control->monitors, event);
 	json_object_put(event);
 }
 
-/* ------------------------------------------------------------------------------------------ server
- */
+/* ------------------------------------------------------------------------------------------
+ * server */
 
 static const struct route {
 	enum evhttp_cmd_type method;
@@ -384,6 +355,7 @@ static const struct route {
 	{EVHTTP_REQ_POST, "/affinity/release", post_release},
 	{EVHTTP_REQ_POST, "/drain", post_drain},
 	{EVHTTP_REQ_POST, "/resume", post_resume},
+	{EVHTTP_REQ_POST, "/leave", post_leave},
 };
 
 static void handle(struct evhttp_request *request, void *context)

@@ -21,18 +21,58 @@ struct events {
 	bool draining;	    /* the ring is being read: a handler may ask for it again */
 };
 
-static void report_affinity(struct target_part *target, const struct affinity_key *key)
+/* Why it is over; NULL: it is in force. */
+static const char *end_of(const struct target_part *target, const struct affinity_key *key,
+			  const struct target_affinity *affinity)
 {
+	static const char *const names[] = {
+		[END_RELEASED] = "released", [END_OPERATOR] = "operator", [END_EXPIRED] = "expired",
+		[END_INSTANCE] = "instance", [END_PROCESS] = "process",	  [END_REFUSED] = "refused",
+		[END_FULL] = "full",	     [END_LOST] = "lost",	  [END_SHARED] = "shared",
+		[END_SERVICE] = "service",
+	};
+	struct affinity_facts facts;
+	unsigned int end;
+
+	affinity_read_facts(&target->agent->maps, key, affinity, agent_now_ns(), &facts);
+	end = affinity_over(affinity, &facts);
+	if (end == END_NONE)
+		return NULL;
+	return end < sizeof(names) / sizeof(*names) ? names[end] : "unknown";
+}
+
+static bool is_everywhere(const struct target_part *target, const struct affinity_key *key,
+			  const struct target_affinity *affinity)
+{
+	struct grant grant;
+
+	return !maps_get(&target->agent->maps, MAP_GRANTS, key, &grant) &&
+	       grant.id == affinity_id(affinity) && grant.everywhere;
+}
+
+void events_report_affinity(struct target_part *target, const struct affinity_key *key)
+{
+	struct target_affinity affinity;
 	struct json_object *details;
+	const char *end = "unknown";
 	char text[ADDRESS_TEXT];
 
-	if (!target->agent->control || key->scope >= MAX_SERVICES)
+	if (!control_has_listener(target->agent->control) || key->scope >= MAX_SERVICES)
 		return;
+	if (!maps_get(&target->agent->maps, MAP_TARGET_AFFINITIES, key, &affinity))
+		end = end_of(target, key, &affinity);
 	details = json_object_new_object();
 	json_object_object_add(details, "client",
 			       json_object_new_string(address_format(&key->client, text)));
 	json_object_object_add(details, "scope",
 			       json_object_new_string(target->numbers->scope[key->scope].name));
+	json_object_object_add(details, "state",
+			       json_object_new_string(end ? "ended"
+						      : is_everywhere(target, key, &affinity)
+							      ? "everywhere"
+							      : "here"));
+	if (end)
+		json_object_object_add(details, "end", json_object_new_string(end));
 	target_report(target, "affinity", details);
 }
 
@@ -45,7 +85,7 @@ static void dispatch(struct target_part *target, const struct event *event)
 		return;
 	case EVENT_AFFINITY:
 		target_mirror_affinity(target->mirror, &event->key.affinity);
-		report_affinity(target, &event->key.affinity);
+		events_report_affinity(target, &event->key.affinity);
 		return;
 	case EVENT_LISTEN:
 		listeners_heard(target->listeners, event->cookie, event->pid);

@@ -14,4 +14,7 @@ void events_free(struct events *events);
 /* Read what is there, at most a bounded number: true when the ring has been read to its end. */
 bool events_drain(struct events *events);
 
+/* For `limpet monitor`: what this affinity is now, or why it is over. */
+void events_report_affinity(struct target_part *target, const struct affinity_key *key);
+
 #endif

@@ -8,12 +8,14 @@
 #include <unistd.h>
 
 #include "affinities.h"
+#include "listener.h"
 #include "listeners_adopt.h"
 #include "log.h"
 
 #define ATTEMPTS    6 /* 20 ms after the event, then twice as long each time: 1.3 s in all */
 #define FIRST_MS    20
 #define MTU_DEFAULT 1500
+#define STEERED_S   5 /* somebody else's program may be gone by then */
 
 struct pass {
 	struct listeners *listeners;
@@ -21,7 +23,6 @@ struct pass {
 	unsigned int count, room;
 	bool everything; /* not only what was heard of */
 	bool owners;	 /* see whether the processes of the instances are still theirs */
-	struct unadoptables before; /* these have been warned of */
 };
 
 static bool live(const struct instance_entry *entry)
@@ -55,10 +56,9 @@ static void forget_heard(struct listeners *listeners, uint64_t cookie)
 		*heard = listeners->heard[--listeners->heard_count];
 }
 
-static void remember_unadoptable(struct pass *pass, const struct candidate *candidate,
-				 const char *why)
+void listener_refuse(struct listeners *listeners, const struct candidate *candidate,
+		     const char *why)
 {
-	struct listeners *listeners = pass->listeners;
 	struct unadoptable *entry =
 		unadoptable_add(&listeners->unadoptable, candidate->socket.cookie);
 	char text[ADDRESS_TEXT];
@@ -67,23 +67,14 @@ static void remember_unadoptable(struct pass *pass, const struct candidate *cand
 		return;
 	entry->pid = candidate->owner.pid;
 	entry->service = candidate->service;
+	entry->steered = strcmp(why, WHY_STEERED) == 0;
 	process_command(entry->pid, entry->command);
 	snprintf(entry->remedy, sizeof(entry->remedy), "%s", why);
-	if (unadoptable_find(&pass->before, entry->cookie))
+	if (unadoptable_find(&listeners->before, entry->cookie))
 		return;
 	log_warning("service %s: the listener of %s (pid %u) on %s is no instance: %s",
 		    listeners->target->numbers->service[candidate->service].name, entry->command,
 		    entry->pid, place_text(&candidate->socket, text), why);
-}
-
-static void report(struct listeners *listeners, const char *what, unsigned int slot)
-{
-	const struct instance *instance = &listeners->table->instance[slot].kernel;
-	struct json_object *details = json_object_new_object();
-
-	json_object_object_add(details, "id", json_object_new_int64(instance->id));
-	json_object_object_add(details, "pid", json_object_new_int64(instance->pid));
-	target_report(listeners->target, what, details);
 }
 
 static void adopted(struct listeners *listeners, const struct candidate *candidate)
@@ -94,6 +85,7 @@ static void adopted(struct listeners *listeners, const struct candidate *candida
 
 	if (slot < 0)
 		return;
+	listeners->inode[slot] = candidate->socket.inode;
 	slot = listeners->table->listener[slot].instance;
 	entry = &listeners->table->instance[slot];
 	log_info("instance %llu: %s (pid %u) listens on %s", (unsigned long long)entry->kernel.id,
@@ -102,64 +94,18 @@ static void adopted(struct listeners *listeners, const struct candidate *candida
 	listeners->look_again = true;
 	if (entry->kernel.listeners == 1) {
 		target_state_save(listeners->target, listeners->table);
-		report(listeners, "instance", slot);
+		listener_report(listeners, "instance", slot);
 	}
 	target_readiness_changed(listeners->target);
 }
 
-static void ended(struct listeners *listeners, unsigned int slot)
-{
-	const struct instance *instance = &listeners->table->instance[slot].kernel;
-
-	listener_write_instance(listeners, slot);
-	log_info("instance %llu (pid %u) has ended: its listeners are closed",
-		 (unsigned long long)instance->id, instance->pid);
-	report(listeners, "instance_end", slot);
-	if (listeners->target->affinities)
-		affinities_sweep_soon(listeners->target->affinities);
-	target_readiness_changed(listeners->target);
-}
-
-static void remove_listener(struct listeners *listeners, unsigned int slot)
-{
-	struct group_key group = listeners->table->listener[slot].group;
-	unsigned int instance = listeners->table->listener[slot].instance;
-	int over = instances_remove(listeners->table, slot);
-
-	listener_write_group(listeners, &group);
-	if (over >= 0)
-		ended(listeners, over);
-	else
-		listener_write_instance(listeners, instance);
-}
-
-/* The socket array forgets a socket when it closes: what it no longer has is closed. */
-static bool is_open(const struct listeners *listeners, unsigned int slot)
-{
-	__u32 key = slot;
-	__u64 cookie;
-
-	return maps_get(&listeners->target->agent->maps, MAP_LISTENERS, &key, &cookie) == 0 &&
-	       cookie == listeners->table->listener[slot].cookie;
-}
-
-static void remove_closed(struct listeners *listeners)
-{
-	for (unsigned int i = 0; i < MAX_LISTENERS; i++)
-		if (listeners->table->listener[i].cookie && !is_open(listeners, i))
-			remove_listener(listeners, i);
-}
-
-/* The number of a service that the socket would serve; NO_NUMBER: none. */
-static uint16_t service_of(const struct listeners *listeners, const struct diag_socket *socket)
+uint16_t listeners_service(const struct listeners *listeners, const struct group_key *group,
+			   bool v6only)
 {
 	const struct service_numbers *numbers = listeners->target->numbers;
-	struct group_key group = {
-		.bound = socket->local, .port = socket->local_port, .family = socket->family};
 
 	for (unsigned int i = 0; i < MAX_SERVICES; i++)
-		if (numbers->active[i] &&
-		    listener_serves(&group, socket->v6only, &numbers->service[i].key))
+		if (numbers->active[i] && listener_serves(group, v6only, &numbers->service[i].key))
 			return i;
 	return NO_NUMBER;
 }
@@ -170,17 +116,17 @@ static void visit(void *context, const struct diag_socket *socket)
 	struct listeners *listeners = pass->listeners;
 	struct heard *heard = find_heard(listeners, socket->cookie);
 	int slot = instances_find(listeners->table, socket->cookie);
+	struct group_key group = listener_group(socket);
 	uint16_t service;
 
 	if (slot >= 0) {
-		listeners->table->listener[slot].v6only = socket->v6only;
 		listeners->inode[slot] = socket->inode;
 		forget_heard(listeners, socket->cookie);
 		return;
 	}
 	if (!heard && !pass->everything)
 		return;
-	service = service_of(listeners, socket);
+	service = listeners_service(listeners, &group, socket->v6only);
 	if (service == NO_NUMBER || unadoptable_find(&listeners->unadoptable, socket->cookie)) {
 		forget_heard(listeners, socket->cookie);
 		return;
@@ -246,7 +192,7 @@ static int compare_candidates(const void *a, const void *b)
 	return left->fd - right->fd;
 }
 
-static void hear(struct listeners *listeners, uint64_t cookie, uint32_t pid)
+void listener_hear(struct listeners *listeners, uint64_t cookie, uint32_t pid)
 {
 	if (find_heard(listeners, cookie))
 		return;
@@ -265,28 +211,28 @@ static void hear(struct listeners *listeners, uint64_t cookie, uint32_t pid)
 static void adopt_all(struct pass *pass)
 {
 	struct listeners *listeners = pass->listeners;
-	char why[sizeof(((struct unadoptable *)0)->remedy)];
+	char why[WHY_SIZE];
 
 	if (pass->count)
 		find_owners(pass);
 	if (pass->count || pass->owners)
 		listeners_reown(listeners);
+	if (pass->count || pass->owners || listeners_others_steer(listeners))
+		listeners_check_steering(listeners);
 	if (!pass->count)
 		return;
-	if (listeners->steering)
-		steering_read(listeners->steering);
 	qsort(pass->candidates, pass->count, sizeof(*pass->candidates), compare_candidates);
 	for (unsigned int i = 0; i < pass->count; i++) {
 		const struct candidate *candidate = &pass->candidates[i];
 		int err = listener_adopt(listeners, candidate, why, sizeof(why));
 
 		if (err == -EAGAIN) {
-			hear(listeners, candidate->socket.cookie, candidate->owner.pid);
+			listener_hear(listeners, candidate->socket.cookie, candidate->owner.pid);
 			continue;
 		}
 		forget_heard(listeners, candidate->socket.cookie);
 		if (err)
-			remember_unadoptable(pass, candidate, why);
+			listener_refuse(listeners, candidate, why);
 		else
 			adopted(listeners, candidate);
 	}
@@ -313,6 +259,8 @@ static void schedule(struct listeners *listeners)
 		wait.tv_usec = FIRST_MS * 1000 << (least - 1);
 	else if (listeners->look_again)
 		wait.tv_sec = 1; /* a process that becomes a daemon has done so by then */
+	else if (listeners_others_steer(listeners))
+		wait.tv_sec = STEERED_S;
 	else
 		return;
 	event_add(listeners->again, &wait);
@@ -326,7 +274,7 @@ static void pass_over(struct listeners *listeners, bool everything, bool anew)
 	int err;
 
 	if (anew) {
-		pass.before = listeners->unadoptable;
+		listeners->before = listeners->unadoptable;
 		listeners->unadoptable = (struct unadoptables){0};
 	}
 	listeners->look_again = false;
@@ -337,7 +285,8 @@ static void pass_over(struct listeners *listeners, bool everything, bool anew)
 			    strerror(-err));
 	adopt_all(&pass);
 	free(pass.candidates);
-	free(pass.before.entry);
+	free(listeners->before.entry);
+	listeners->before = (struct unadoptables){0};
 	schedule(listeners);
 }
 
@@ -350,7 +299,7 @@ static void again(evutil_socket_t fd, short what, void *context)
 
 void listeners_heard(struct listeners *listeners, uint64_t cookie, uint32_t pid)
 {
-	hear(listeners, cookie, pid);
+	listener_hear(listeners, cookie, pid);
 	/* All events of this turn make one pass. */
 	event_active(listeners->again, EV_TIMEOUT, 0);
 }
@@ -362,12 +311,12 @@ void listeners_closed(struct listeners *listeners, uint64_t cookie)
 	forget_heard(listeners, cookie);
 	unadoptable_remove(&listeners->unadoptable, cookie);
 	if (slot >= 0)
-		remove_listener(listeners, slot);
+		listener_closed(listeners, slot);
 }
 
 void listeners_scan(struct listeners *listeners, bool anew)
 {
-	remove_closed(listeners);
+	listeners_remove_closed(listeners);
 	pass_over(listeners, true, anew);
 	for (unsigned int i = 0; i < MAX_INSTANCES; i++)
 		if (live(&listeners->table->instance[i]))
@@ -435,6 +384,15 @@ void listeners_readiness(const struct listeners *listeners, const struct service
 		if (maps_get(&listeners->target->agent->maps, MAP_INSTANCE_LOAD, &i, &load) == 0)
 			*connections += load.connections;
 	}
+}
+
+uint32_t listeners_inode(const struct listeners *listeners, unsigned int instance)
+{
+	for (unsigned int i = 0; i < MAX_LISTENERS; i++)
+		if (listeners->table->listener[i].cookie &&
+		    listeners->table->listener[i].instance == instance && listeners->inode[i])
+			return listeners->inode[i];
+	return 0;
 }
 
 struct instance_table *listeners_table(struct listeners *listeners)

@@ -39,6 +39,8 @@ void listeners_release(struct listeners *listeners, const bool referred[MAX_INST
 void listeners_readiness(const struct listeners *listeners, const struct service_key *service,
 			 uint32_t *instances, uint32_t *connections);
 
+/* The socket's inode, of one of the instance's listeners; 0: not known. */
+uint32_t listeners_inode(const struct listeners *listeners, unsigned int instance);
 struct instance_table *listeners_table(struct listeners *listeners);
 const struct unadoptables *listeners_unadoptable(const struct listeners *listeners);
 

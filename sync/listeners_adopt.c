@@ -10,9 +10,9 @@
 #include "log.h"
 #include "mss.h"
 
-static void group_key_of(const struct diag_socket *socket, struct group_key *key)
+struct group_key listener_group(const struct diag_socket *socket)
 {
-	*key = (struct group_key){
+	return (struct group_key){
 		.bound = socket->local, .port = socket->local_port, .family = socket->family};
 }
 
@@ -77,9 +77,9 @@ static const char *objection(const struct listeners *listeners, const struct dia
 	if (!owner->pid)
 		return "no process is seen to hold it; let limpetd see its process (same PID "
 		       "namespace, /proc without hidepid), and listen with plain TCP, not MPTCP";
-	if (listeners->steering && steering_is_foreign(listeners->steering, socket->cookie))
-		return "its group has a reuseport program of the application's own, which Limpet "
-		       "does not replace; start the application without it";
+	if (listeners->steering &&
+	    steering_of(listeners->steering, socket->cookie) == STEERED_BY_OTHERS)
+		return WHY_STEERED;
 	return NULL;
 }
 
@@ -174,12 +174,27 @@ static int put_note(struct listeners *listeners, int fd, const struct socket_not
 	return err;
 }
 
-/*
- * The steps in the order in which no connection is refused: the members are there before the
- * program that chooses among them is attached. The kernel gives later joiners of the group the
- * program by itself; attaching it again changes nothing. Once it is attached, the note keeps others
- * from replacing it (bpf/request.bpf.c).
- */
+/* The kernel gives later joiners of the group the program by itself; attaching it again changes
+ * nothing. From then on the note keeps others from replacing it (bpf/request.bpf.c). */
+static int attach(struct listeners *listeners, int fd, struct socket_note *note, char *why,
+		  size_t size)
+{
+	int err = put_note(listeners, fd, note, why, size);
+
+	if (err)
+		return err;
+	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, &listeners->target->selector,
+		       sizeof(int))) {
+		err = -errno;
+		snprintf(why, size, "the selector cannot be attached: %s", strerror(-err));
+		return err;
+	}
+	note->guarded = 1;
+	return put_note(listeners, fd, note, why, size);
+}
+
+/* The steps in the order in which no connection is refused: the members are there before the
+ * program that chooses among them is attached. */
 static int steer(struct listeners *listeners, unsigned int slot, int fd,
 		 const struct candidate *candidate, char *why, size_t size)
 {
@@ -197,25 +212,25 @@ static int steer(struct listeners *listeners, unsigned int slot, int fd,
 		return err;
 	}
 	listener_write_group(listeners, &listener->group);
-	err = put_note(listeners, fd, &note, why, size);
-	if (err)
-		return err;
-	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, &listeners->target->selector,
-		       sizeof(int))) {
-		err = -errno;
-		snprintf(why, size, "the selector cannot be attached: %s", strerror(-err));
-		return err;
-	}
-	note.guarded = 1;
-	return put_note(listeners, fd, &note, why, size);
+	return attach(listeners, fd, &note, why, size);
 }
 
-static void undo(struct listeners *listeners, unsigned int slot)
+/* Connections that it accepts from now on are of no instance. */
+static int clear_note(struct listeners *listeners, int fd, uint64_t cookie)
+{
+	const struct socket_note note = {.cookie = cookie};
+	char why[WHY_SIZE];
+
+	return put_note(listeners, fd, &note, why, sizeof(why));
+}
+
+static void undo(struct listeners *listeners, unsigned int slot, int fd)
 {
 	struct group_key group = listeners->table->listener[slot].group;
 	__u32 key = slot;
 	int ended;
 
+	clear_note(listeners, fd, listeners->table->listener[slot].cookie);
 	maps_delete(&listeners->target->agent->maps, MAP_LISTENERS, &key);
 	ended = instances_remove(listeners->table, slot);
 	listener_write_group(listeners, &group);
@@ -223,6 +238,35 @@ static void undo(struct listeners *listeners, unsigned int slot)
 		return;
 	instances_release(listeners->table, ended);
 	listener_write_instance(listeners, ended);
+}
+
+int listener_forget(struct listeners *listeners, const struct candidate *candidate)
+{
+	char why[WHY_SIZE];
+	int err, fd = take(candidate, why, sizeof(why));
+
+	if (fd < 0)
+		return fd;
+	err = clear_note(listeners, fd, candidate->socket.cookie);
+	close(fd);
+	return err;
+}
+
+int listener_steer_again(struct listeners *listeners, const struct candidate *candidate)
+{
+	int slot = instances_find(listeners->table, candidate->socket.cookie), err, fd;
+	struct socket_note note = {.cookie = candidate->socket.cookie};
+	char why[WHY_SIZE];
+
+	if (slot < 0)
+		return slot;
+	fd = take(candidate, why, sizeof(why));
+	if (fd < 0)
+		return fd;
+	note.instance = listeners->table->listener[slot].instance + 1;
+	err = attach(listeners, fd, &note, why, sizeof(why));
+	close(fd);
+	return err;
 }
 
 /* IPV6_V6ONLY makes groups different that have the same address and port. */
@@ -243,10 +287,9 @@ static int place(struct listeners *listeners, const struct candidate *candidate,
 		 size_t size)
 {
 	const struct diag_socket *socket = &candidate->socket;
-	struct group_key group;
+	struct group_key group = listener_group(socket);
 	int slot;
 
-	group_key_of(socket, &group);
 	if (other_v6only(listeners, &group, socket->v6only)) {
 		snprintf(why, size,
 			 "other listeners on this address and port differ in IPV6_V6ONLY; give "
@@ -286,7 +329,7 @@ int listener_adopt(struct listeners *listeners, const struct candidate *candidat
 	}
 	err = steer(listeners, slot, fd, candidate, why, size);
 	if (err)
-		undo(listeners, slot);
+		undo(listeners, slot, fd);
 out:
 	/* A descriptor that is kept would keep the listener alive. */
 	close(fd);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* listeners_adopt.h - one listener's adoption: the steps on its socket. For listeners.c. */
+/* listeners_adopt.h - one listener's adoption, and its end: what the files listeners*.c share. */
 #ifndef LIMPET_LISTENERS_ADOPT_H
 #define LIMPET_LISTENERS_ADOPT_H
 
@@ -7,6 +7,11 @@
 #include "listeners.h"
 #include "steering.h"
 #include "unadoptable.h"
+
+#define WHY_SIZE sizeof(((struct unadoptable *)0)->remedy)
+#define WHY_STEERED                                                                                \
+	"its group has a reuseport program of the application's own, which Limpet does not "       \
+	"replace; start the application without it, or detach it"
 
 struct candidate {
 	struct diag_socket socket;
@@ -33,6 +38,7 @@ struct listeners {
 	unsigned int heard_count, heard_room;
 
 	struct unadoptables unadoptable;
+	struct unadoptables before; /* during a pass: these have been warned of */
 };
 
 /*
@@ -42,6 +48,34 @@ struct listeners {
  */
 int listener_adopt(struct listeners *listeners, const struct candidate *candidate, char *why,
 		   size_t size);
+
+/* It is no instance's: 0, or -errno. */
+int listener_forget(struct listeners *listeners, const struct candidate *candidate);
+/* The selector chooses among its group again. */
+int listener_steer_again(struct listeners *listeners, const struct candidate *candidate);
+
+/* listeners.c */
+/* It cannot be adopted: remembered, and said unless that has been said before. */
+void listener_refuse(struct listeners *listeners, const struct candidate *candidate,
+		     const char *why);
+/* The group that it is in by how it is bound; and a service that it serves, NO_NUMBER: none. */
+struct group_key listener_group(const struct diag_socket *socket);
+uint16_t listeners_service(const struct listeners *listeners, const struct group_key *group,
+			   bool v6only);
+/* Look at this one with the next pass, soon. */
+void listener_hear(struct listeners *listeners, uint64_t cookie, uint32_t pid);
+
+/* listeners_leave.c */
+/* One line of `limpet monitor` about an instance. */
+void listener_report(struct listeners *listeners, const char *what, unsigned int slot);
+/* The listener in this slot has closed. */
+void listener_closed(struct listeners *listeners, unsigned int slot);
+void listeners_remove_closed(struct listeners *listeners);
+/* See who steers: listeners that others steer are instances no more, those that nobody steers are
+ * steered again, and those that others steered are candidates. */
+void listeners_check_steering(struct listeners *listeners);
+/* Is there one that others steer? */
+bool listeners_others_steer(const struct listeners *listeners);
 
 /* listeners_reown.c: instances whose process does not hold their listeners any more. */
 void listeners_reown(struct listeners *listeners);

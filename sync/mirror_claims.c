@@ -137,9 +137,12 @@ static void wait_for_room(struct router_mirror *mirror, struct contest *contest,
 	if (waiting) {
 		TAILQ_INSERT_TAIL(&mirror->waiting, contest, in_waiting);
 		mirror->counts.affinities_waiting++;
+		contest->waits_for = contest->winner;
+		mirror_peer_waits(mirror, mirror->peers[contest->waits_for]);
 	} else {
 		TAILQ_REMOVE(&mirror->waiting, contest, in_waiting);
 		mirror->counts.affinities_waiting--;
+		mirror_peer_placed(mirror->peers[contest->waits_for]);
 	}
 }
 
@@ -201,14 +204,27 @@ static void install(struct router_mirror *mirror, struct contest *contest, uint1
 	wait_for_room(mirror, contest, true);
 }
 
-static const struct claim *best_published(const struct contest *contest)
+/*
+ * Two published claims of the same term: both routers have lost their clocks, one after the other,
+ * while an agent that knew them was away. The targets' node ids decide, which all routers know.
+ */
+static bool claim_above(const struct router_mirror *mirror, const struct claim *a,
+			const struct claim *b)
+{
+	if (term_above(&a->term, &b->term) || term_above(&b->term, &a->term))
+		return term_above(&a->term, &b->term);
+	return mirror->peers[a->target]->info.node_id > mirror->peers[b->target]->info.node_id;
+}
+
+static const struct claim *best_published(const struct router_mirror *mirror,
+					  const struct contest *contest)
 {
 	const struct claim *best = NULL;
 
 	for (const struct claim *claim = contest->claims; claim; claim = claim->next) {
 		if (term_is_zero(&claim->term))
 			continue;
-		if (!best || term_above(&claim->term, &best->term))
+		if (!best || claim_above(mirror, claim, best))
 			best = claim;
 	}
 	return best;
@@ -228,17 +244,34 @@ static void tell_losers(struct router_mirror *mirror, struct contest *contest,
 	}
 }
 
+static bool is_void(const struct router_mirror *mirror, uint16_t holder)
+{
+	const struct peer *peer = mirror_peer_get(mirror, holder);
+
+	return !peer || peer->info.state == TARGET_DOWN || peer->info.state == TARGET_GONE;
+}
+
+/* What was granted here and not published yet: it comes first, unless its target is down; then
+ * whoever holds the client is better than nobody. */
+static bool comes_first(const struct router_mirror *mirror, const struct contest *contest,
+			const struct claim *best)
+{
+	if (contest->tentative == NO_NUMBER)
+		return false;
+	return !best || (term_above(&contest->tentative_term, &best->term) &&
+			 !is_void(mirror, contest->tentative));
+}
+
 /* Puts the winner in place; a contest that nobody speaks of any more goes. */
 static void elect(struct router_mirror *mirror, struct contest *contest)
 {
-	const struct claim *best = best_published(contest);
+	const struct claim *best = best_published(mirror, contest);
 	uint16_t winner = best ? best->target : NO_NUMBER;
 	uint64_t clock = best ? best->term.clock : 0;
 
 	if (best)
 		tell_losers(mirror, contest, best);
-	if (contest->tentative != NO_NUMBER &&
-	    (!best || term_above(&contest->tentative_term, &best->term))) {
+	if (comes_first(mirror, contest, best)) {
 		winner = contest->tentative;
 		clock = 0;
 	}
@@ -443,6 +476,17 @@ void mirror_claims_new_session(struct router_mirror *mirror, struct peer *peer)
 	}
 }
 
+/* The target is down, or is not any more. */
+void mirror_claims_state_changed(struct router_mirror *mirror, struct peer *peer)
+{
+	struct claim *claim;
+
+	LIST_FOREACH (claim, &peer->claims, of_target) {
+		if (claim->contest->tentative == peer->number)
+			elect(mirror, claim->contest);
+	}
+}
+
 /* Whoever waits for an answer is answered by the new owner. */
 void mirror_claims_activated(struct router_mirror *mirror)
 {
@@ -472,13 +516,6 @@ void mirror_claims_drop_scopes(struct router_mirror *mirror, const bool gone[MAX
 			claim_free(mirror, contest->claims);
 		elect(mirror, contest);
 	}
-}
-
-static bool is_void(const struct router_mirror *mirror, uint16_t holder)
-{
-	const struct peer *peer = mirror_peer_get(mirror, holder);
-
-	return !peer || peer->info.state == TARGET_DOWN || peer->info.state == TARGET_GONE;
 }
 
 static bool may_take_over(const struct router_mirror *mirror, const struct claim *claim)

@@ -140,6 +140,8 @@ static void enqueue(struct router_mirror *mirror, struct record *record, enum re
 	record->queue = (uint8_t)queue;
 	TAILQ_INSERT_TAIL(&mirror->queues[queue], record, in_queue);
 	(*queue_count(mirror, record->queue))++;
+	if (queue == QUEUE_WAITING)
+		mirror_peer_waits(mirror, mirror->peers[record->target]);
 }
 
 static void dequeue(struct router_mirror *mirror, struct record *record)
@@ -148,6 +150,8 @@ static void dequeue(struct router_mirror *mirror, struct record *record)
 		return;
 	TAILQ_REMOVE(&mirror->queues[record->queue], record, in_queue);
 	(*queue_count(mirror, record->queue))--;
+	if (record->queue == QUEUE_WAITING)
+		mirror_peer_placed(mirror->peers[record->target]);
 	record->queue = QUEUE_NONE;
 }
 
@@ -179,27 +183,11 @@ static void record_free(struct router_mirror *mirror, struct record *record)
 	free(record);
 }
 
-/* Room for those that wait, as long as there is any. */
-static void refill(struct router_mirror *mirror, unsigned int most)
+static bool is_gone(const struct router_mirror *mirror, uint16_t target)
 {
-	struct record *record;
+	const struct peer *peer = mirror_peer_get(mirror, target);
 
-	for (; most; most--) {
-		record = TAILQ_FIRST(&mirror->queues[QUEUE_WAITING]);
-		if (!record || put(mirror, record))
-			return;
-		dequeue(mirror, record);
-	}
-}
-
-static void record_remove(struct router_mirror *mirror, struct record *record)
-{
-	bool room = record->placed;
-
-	take_out(mirror, record);
-	record_free(mirror, record);
-	if (room)
-		refill(mirror, 1);
+	return !peer || peer->info.state == TARGET_GONE;
 }
 
 /* What gives way when the CRHT is full: what has ended already, then what a dead target said. */
@@ -233,6 +221,43 @@ static bool make_room(struct router_mirror *mirror)
 	return false;
 }
 
+/* In the place of what gives way. What a dead target said takes nobody's. */
+static int displace(struct router_mirror *mirror, struct record *record)
+{
+	if (record->placed || is_gone(mirror, record->target) || !make_room(mirror))
+		return -ENOSPC;
+	return put(mirror, record);
+}
+
+/* Room for those that wait; a dead target's wait behind the others. */
+static void refill(struct router_mirror *mirror, unsigned int most)
+{
+	struct record_list *waiting = &mirror->queues[QUEUE_WAITING];
+
+	for (struct record *record; most && (record = TAILQ_FIRST(waiting)); most--) {
+		if (!put(mirror, record) || !displace(mirror, record)) {
+			dequeue(mirror, record);
+			continue;
+		}
+		if (!is_gone(mirror, record->target))
+			return;
+		TAILQ_REMOVE(waiting, record, in_queue);
+		TAILQ_INSERT_TAIL(waiting, record, in_queue);
+	}
+}
+
+/* Frees no other record: callers are walking through them. */
+static void record_remove(struct router_mirror *mirror, struct record *record)
+{
+	bool room = record->placed;
+
+	take_out(mirror, record);
+	record_free(mirror, record);
+	record = TAILQ_FIRST(&mirror->queues[QUEUE_WAITING]);
+	if (room && record && !put(mirror, record))
+		dequeue(mirror, record);
+}
+
 static void open_at(struct router_mirror *mirror, struct record *record, uint16_t target)
 {
 	dequeue(mirror, record);
@@ -241,17 +266,10 @@ static void open_at(struct router_mirror *mirror, struct record *record, uint16_
 	if (!put(mirror, record))
 		return;
 	mirror->counts.full++;
-	if (!record->placed && make_room(mirror) && !put(mirror, record))
+	if (!displace(mirror, record))
 		return;
 	take_out(mirror, record); /* better no entry than one that points elsewhere */
 	enqueue(mirror, record, QUEUE_WAITING);
-}
-
-static bool is_gone(const struct router_mirror *mirror, uint16_t target)
-{
-	const struct peer *peer = mirror_peer_get(mirror, target);
-
-	return !peer || peer->info.state == TARGET_GONE;
 }
 
 static int noted(const struct router_mirror *mirror, const struct record *record)
@@ -503,16 +521,24 @@ static void expire(struct router_mirror *mirror, enum record_queue queue)
 
 	for (record = TAILQ_FIRST(&mirror->queues[queue]); record; record = next) {
 		next = TAILQ_NEXT(record, in_queue);
-		if (!record->until_ms) /* restored */
-			record->until_ms = mirror->now_ms + LINGER_CLOSED_MS;
 		if (record->until_ms > mirror->now_ms)
 			return;
 		record_remove(mirror, record);
 	}
 }
 
+/* Restored before anybody could tell the time: they are the first of the queue. */
+static void begin_restored(struct router_mirror *mirror)
+{
+	struct record *record = TAILQ_FIRST(&mirror->queues[QUEUE_CLOSED]);
+
+	for (; record && !record->until_ms; record = TAILQ_NEXT(record, in_queue))
+		record->until_ms = mirror->now_ms + LINGER_CLOSED_MS;
+}
+
 void mirror_connections_tick(struct router_mirror *mirror)
 {
+	begin_restored(mirror);
 	expire(mirror, QUEUE_CLOSED);
 	expire(mirror, QUEUE_RESET);
 	refill(mirror, RETRIES_A_TICK);

@@ -23,6 +23,7 @@ extern uint64_t mirror_hash_key[2];
 #define LINGER_RESET_MS	 1000  /* what was in flight */
 #define RESTORED_MS	 5000  /* after a restart: targets come back, or are down */
 #define UNATTENDED_MS	 10000 /* claims wait for the affinities of a target without an agent */
+#define CRAMPED_MS	 10000 /* as long nobody waits for room: a table is no longer full */
 
 /* One target's word that it has a connection. */
 struct holding {
@@ -74,6 +75,7 @@ struct contest {
 	uint16_t winner;    /* as its entry in the CRHT is to be; NO_NUMBER: none */
 	uint16_t tentative; /* target of a claim granted here and not yet published; or NO_NUMBER */
 	bool placed, waiting;  /* it is in the CRHT; there was no room for it */
+	uint16_t waits_for;    /* while it waits: the winner */
 	uint64_t tentative_id; /* 0: from before a restart */
 	struct term tentative_term;
 	uint64_t clock; /* as in the CRHT */
@@ -113,7 +115,9 @@ struct peer {
 	uint64_t digest_key[2];
 	struct sums sums;
 	bool waited_for;     /* affinities_missing() at the last tick */
-	bool restored;	     /* not heard of since this router's restart */
+	bool restored;	     /* neither heard of nor echoed since this router's restart */
+	bool cramped;	     /* entries of its wait for room, or did a moment ago */
+	uint64_t cramped_ms; /* when some did last */
 	uint64_t lost_ms;    /* when its session was lost, or it was restored; 0: not yet known */
 	uint64_t retired;    /* counts up; the longest out of use is used again first */
 	struct ready *ready; /* by service number */
@@ -189,6 +193,9 @@ int mirror_peer_find(const struct router_mirror *mirror, const char *name);
 void mirror_peer_event(struct router_mirror *mirror, struct peer *peer, enum target_event event);
 /* Is it in sync? After anything that may have changed the answer. */
 void mirror_peer_refresh(struct router_mirror *mirror, struct peer *peer);
+/* An entry of its has no room in a table; it has found some, or is no more. */
+void mirror_peer_waits(struct router_mirror *mirror, struct peer *peer);
+void mirror_peer_placed(struct peer *peer);
 void mirror_peer_retire(struct router_mirror *mirror, struct peer *peer);
 void mirror_peers_tick(struct router_mirror *mirror);
 void mirror_peers_count(struct router_mirror *mirror);
@@ -220,6 +227,7 @@ int mirror_claims_restore(struct router_mirror *mirror, const struct affinity_ke
 void mirror_claims_sweep(struct router_mirror *mirror, struct peer *peer);
 void mirror_claims_purge(struct router_mirror *mirror, struct peer *peer);
 void mirror_claims_new_session(struct router_mirror *mirror, struct peer *peer);
+void mirror_claims_state_changed(struct router_mirror *mirror, struct peer *peer);
 void mirror_claims_activated(struct router_mirror *mirror);
 void mirror_claims_drop_scopes(struct router_mirror *mirror, const bool gone[MAX_SERVICES]);
 void mirror_claims_answer(struct router_mirror *mirror);

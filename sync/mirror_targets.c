@@ -18,7 +18,8 @@
  *   GIVEN_UP      -            -            -            GONE         -
  *
  * SYNCING, UP and UNATTENDED take new connections: their kernel serves without any agent. A target
- * without an agent that does not even answer any more (LOST) is down. Only who is down is given up.
+ * without an agent that nothing gets through to any more (LOST) is down. Only who is down is given
+ * up.
  */
 static const enum target_state transitions[TARGET_EVENTS][TARGET_GONE + 1] = {
 	/* clang-format off */
@@ -147,6 +148,14 @@ int router_mirror_restore_target(struct router_mirror *mirror, uint16_t number, 
 	return 0;
 }
 
+void router_mirror_echo(struct router_mirror *mirror, uint16_t target)
+{
+	struct peer *peer = mirror_peer_get(mirror, target);
+
+	if (peer)
+		peer->restored = false;
+}
+
 static bool table_is_here(const struct router_mirror *mirror, const struct peer *peer)
 {
 	if (!peer->open || !peer->done)
@@ -207,18 +216,20 @@ void mirror_peer_event(struct router_mirror *mirror, struct peer *peer, enum tar
 	peer->info.state = mirror_next_state(before, event);
 	if (peer->info.state == before)
 		return;
+	mirror_claims_state_changed(mirror, peer);
 	mirror_peers_count(mirror);
 	mirror->ops.target_changed(mirror->context, peer->number);
 }
 
 void mirror_peer_refresh(struct router_mirror *mirror, struct peer *peer)
 {
-	bool in_sync = table_is_here(mirror, peer);
+	bool here = table_is_here(mirror, peer);
+	bool in_sync = here && !peer->cramped;
 	bool affinities = affinities_are_here(mirror, peer);
 	enum target_state state = peer->info.state;
 
 	if (peer->open)
-		state = mirror_next_state(state, in_sync ? EVENT_IN_SYNC : EVENT_OUT_OF_SYNC);
+		state = mirror_next_state(state, here ? EVENT_IN_SYNC : EVENT_OUT_OF_SYNC);
 	if (in_sync == peer->info.in_sync && affinities == peer->info.affinities_in_sync &&
 	    state == peer->info.state)
 		return;
@@ -227,6 +238,38 @@ void mirror_peer_refresh(struct router_mirror *mirror, struct peer *peer)
 	peer->info.state = state;
 	mirror_peers_count(mirror);
 	mirror->ops.target_changed(mirror->context, peer->number);
+}
+
+/*
+ * What a target has reported and the CRHT has no room for, the data plane does not know. From then
+ * on its silence proves nothing there: the target is not in sync, whatever the mirror knows of it.
+ * For some time after the last such entry too: a table that is just full is full again at once.
+ */
+void mirror_peer_waits(struct router_mirror *mirror, struct peer *peer)
+{
+	peer->info.waiting++;
+	peer->cramped_ms = mirror->now_ms;
+	if (peer->cramped)
+		return;
+	peer->cramped = true;
+	mirror_peer_refresh(mirror, peer);
+}
+
+void mirror_peer_placed(struct peer *peer)
+{
+	peer->info.waiting--;
+}
+
+static void look_for_room(struct router_mirror *mirror, struct peer *peer)
+{
+	if (!peer->cramped)
+		return;
+	if (peer->info.waiting)
+		peer->cramped_ms = mirror->now_ms;
+	if (mirror->now_ms < peer->cramped_ms + CRAMPED_MS)
+		return;
+	peer->cramped = false;
+	mirror_peer_refresh(mirror, peer);
 }
 
 void mirror_peer_retire(struct router_mirror *mirror, struct peer *peer)
@@ -268,7 +311,10 @@ void mirror_peers_tick(struct router_mirror *mirror)
 		struct peer *peer = mirror->peers[i];
 		bool waits;
 
-		if (!peer || !peer->known || peer->open)
+		if (!peer || !peer->known)
+			continue;
+		look_for_room(mirror, peer);
+		if (peer->open)
 			continue;
 		if (!peer->lost_ms)
 			peer->lost_ms = now;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -155,7 +156,19 @@ static int start_parts(struct router_part *router)
 	}
 	router->hops = next_hops_start(agent->base, on_next_hop, router);
 	router->prober = prober_new();
-	return router->hops && router->prober ? 0 : -EIO;
+	router->echoes = echoes_start(agent->base, router_echo_heard, router);
+	return router->hops && router->prober && router->echoes ? 0 : -EIO;
+}
+
+/* Above what targets have noted of this router's earlier lives, and no stranger can tell it, who
+ * would answer in the place of a target that is gone. */
+static uint64_t first_sequence(void)
+{
+	uint32_t random = 0;
+
+	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+		log_debug("path probes: their numbers can be foreseen: %s", strerror(errno));
+	return (uint64_t)time(NULL) << 32 | random;
 }
 
 struct router_part *router_start(struct agent *agent)
@@ -167,8 +180,7 @@ struct router_part *router_start(struct agent *agent)
 		return NULL;
 	router->agent = agent;
 	router->started_ms = agent_now_ms();
-	/* Above what targets have noted of this router's earlier lives. */
-	router->probe_sequence = (uint64_t)time(NULL);
+	router->probe_sequence = first_sequence();
 	TAILQ_INIT(&router->waiting);
 	take_sources(router, &agent->config->router);
 	if (router_open_program(router) || start_parts(router) || router_read_services(router))
@@ -200,6 +212,7 @@ void router_stop(struct router_part *router)
 	for (size_t i = 0; i < sizeof(events) / sizeof(*events); i++)
 		if (events[i])
 			event_free(events[i]);
+	echoes_stop(router->echoes);
 	prober_free(router->prober);
 	next_hops_stop(router->hops);
 	rings_free(router->rings);
@@ -257,8 +270,9 @@ int router_ready(const struct router_part *router, char *text, size_t size)
 
 		if (!target || !target->name[0] || !target->in_roster || target->in_sync)
 			continue;
-		added = snprintf(text + length, size - length, "%s%s", length ? ", " : "",
-				 target->name);
+		added = snprintf(
+			text + length, size - length, "%s%s%s", length ? ", " : "", target->name,
+			target->state == TARGET_UP ? " (the tables have no room for it)" : "");
 		if (added < 0 || (size_t)added >= size - length)
 			return 1;
 		length += (size_t)added;
@@ -266,6 +280,13 @@ int router_ready(const struct router_part *router, char *text, size_t size)
 	if (!length)
 		snprintf(text, size, "no target has joined");
 	return 1;
+}
+
+/* `limpet ready` does not ask for this: whoever is to be missed now is known, and a takeover would
+ * help nobody. */
+bool router_roster_written(const struct router_part *router)
+{
+	return !router->roster_failed;
 }
 
 const struct mirror_counts *router_counts(const struct router_part *router)
@@ -316,7 +337,7 @@ struct json_object *router_targets_json(const struct router_part *router)
 
 static struct json_object *sync_json(const struct mirror_target *target, uint64_t now)
 {
-	uint64_t here = target->connections + target->affinities;
+	uint64_t here = target->connections + target->affinities - target->waiting;
 	uint64_t there = target->reported_connections + target->reported_affinities;
 	struct json_object *object = json_object_new_object();
 

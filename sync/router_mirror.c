@@ -143,6 +143,7 @@ int router_mirror_session(struct router_mirror *mirror, const struct message_hel
 	peer->info.last_heard_ms = now_ms;
 	peer->info.in_roster = true;
 	peer->info.state = mirror_next_state(peer->info.state, EVENT_SESSION);
+	mirror_claims_state_changed(mirror, peer);
 	mirror_peers_count(mirror);
 	send_role(mirror, peer, MESSAGE_ROLE);
 	mirror_services_send(mirror, peer);

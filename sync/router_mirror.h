@@ -28,8 +28,8 @@ struct router_mirror_ops {
 			const struct router_affinity *value);
 	/*
 	 * Two targets hold the same connection: which of them has this router itself seen the
-	 * handshake go to (a FLOW_STATE_NOTED entry of router/flows, of any age)? Its number, or
-	 * -ENOENT. Asked then only. NULL: never.
+	 * handshake go to (a FLOW_STATE_NOTED entry of router/flows, not from before its present
+	 * role)? Its number, or -ENOENT. Asked then only. NULL: never.
 	 */
 	int (*noted)(void *context, const struct connection_key *key);
 	/* Queue a message to a target's present session. */
@@ -59,10 +59,12 @@ struct mirror_target {
 	uint64_t node_id;
 	struct address address;
 	enum target_state state;
-	bool in_roster, in_sync, affinities_in_sync, draining;
+	bool in_roster, affinities_in_sync, draining;
+	bool in_sync; /* its whole table is here, and in the CRHT */
 	uint32_t weight;
-	uint32_t instances;				    /* ready ones, as it says */
-	uint64_t connections, affinities;		    /* of its replica */
+	uint32_t instances;		  /* ready ones, as it says */
+	uint64_t connections, affinities; /* of its replica */
+	uint64_t waiting;		  /* of both: there was no room for them in the CRHT */
 	uint64_t reported_connections, reported_affinities; /* its last digest's counts */
 	bool digest_equal;
 	uint64_t last_heard_ms;
@@ -90,10 +92,10 @@ int router_mirror_restore_affinity(struct router_mirror *mirror, const struct af
 				   const struct router_affinity *value);
 
 /* A target with a verified certificate has said HELLO: its number, or -EEXIST (name in use by
- * another node that lives: GOODBYE_DUPLICATE), -ENOSPC (no number left). An older session of it
- * ends first, its unread bytes are void. The mirror answers with HELLO's followers: ROLE, the
- * services, SYNC, BARRIER. While this runs, `end_session` means the older session, and every `send`
- * the new one, whose number may be new too. */
+ * another node that lives: GOODBYE_DUPLICATE), -EPROTO (a clock that cannot be), -ENOSPC (no number
+ * left). An older session of it ends first, its unread bytes are void. The mirror answers with
+ * HELLO's followers: ROLE, the services, SYNC, BARRIER. While this runs, `end_session` means the
+ * older session, and every `send` the new one, whose number may be new too. */
 int router_mirror_session(struct router_mirror *mirror, const struct message_hello *hello,
 			  uint64_t now_ms);
 /*
@@ -101,10 +103,13 @@ int router_mirror_session(struct router_mirror *mirror, const struct message_hel
  * other: its node lives, its kernel serves on, only its agent is away: unattended; this includes a
  * stream that the peer's kernel has closed or reset because the agent has died (GOODBYE_STOPPING).
  * GOODBYE_LEAVING: it leaves the roster. May be called with reason 0 for an unattended target that
- * does not answer any more on its link either: it is down then.
+ * nothing gets through to any more: it is down then.
  */
 void router_mirror_session_lost(struct router_mirror *mirror, uint16_t target,
 				enum goodbye_reason reason, uint64_t now_ms);
+/* A target without a session unwraps packets: its kernel lives. One that was restored is down if
+ * neither this nor a session is seen within RESTORED_MS. */
+void router_mirror_echo(struct router_mirror *mirror, uint16_t target);
 /* A message of the target's present session: 0 or -EPROTO (end the session with GOODBYE_MALFORMED).
  */
 int router_mirror_receive(struct router_mirror *mirror, uint16_t target,

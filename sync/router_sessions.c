@@ -73,6 +73,20 @@ static void refuse_address(struct session *session, const struct address *claime
 	session_end(session, GOODBYE_IDENTITY, text);
 }
 
+static int why_refused(const struct message_hello *hello, int error)
+{
+	switch (error) {
+	case -EEXIST:
+		return GOODBYE_DUPLICATE;
+	case -EPROTO:
+		log_warning("target %s: refused: its clock is further ahead than a clock can be",
+			    hello->name);
+		return GOODBYE_MALFORMED;
+	default:
+		return GOODBYE_FULL;
+	}
+}
+
 static int on_hello(void *context, struct session *session, const struct message_hello *hello)
 {
 	struct router_peer *peer = context;
@@ -92,7 +106,7 @@ static int on_hello(void *context, struct session *session, const struct message
 	number = router_mirror_session(router->mirror, hello, agent_now_ms());
 	router->joining = NULL;
 	if (number < 0)
-		return number == -EEXIST ? GOODBYE_DUPLICATE : GOODBYE_FULL;
+		return why_refused(hello, number);
 	TAILQ_REMOVE(&router->waiting, peer, link);
 	router->waiting_count--;
 	peer->number = (uint16_t)number;

@@ -9,24 +9,26 @@
 #include "roster.h"
 #include "router_internal.h"
 
-#define FULL_LOG_MS 10000
+#define UNWRITTEN_LOG_MS 10000
+#define ROSTER_RETRY_MS	 10000
 
-static int count_full(struct router_part *router, const char *table, int error)
+static int judge_put(struct router_part *router, const char *table, int error)
 {
 	uint64_t now = agent_now_ms();
 
 	/* A BPF hash says E2BIG when it is full. */
 	if (error == -E2BIG)
 		error = -ENOSPC;
-	if (!error || error == -ENOENT)
+	/* The mirror looks after what finds no room, and router_targets.c speaks of it. */
+	if (!error || error == -ENOENT || error == -ENOSPC)
 		return error;
-	router->full++;
-	if (router->full_logged_ms && now - router->full_logged_ms < FULL_LOG_MS)
+	router->unwritten++;
+	if (router->unwritten_logged_ms && now - router->unwritten_logged_ms < UNWRITTEN_LOG_MS)
 		return error;
-	log_warning("table %s: %u entries found no room: %s; raise tables.%s", table, router->full,
-		    strerror(-error), table);
-	router->full_logged_ms = now;
-	router->full = 0;
+	log_warning("table %s: %u entries cannot be written: %s; they are tried again", table,
+		    router->unwritten, strerror(-error));
+	router->unwritten_logged_ms = now;
+	router->unwritten = 0;
 	return error;
 }
 
@@ -40,7 +42,33 @@ int router_put_connection(void *context, const struct connection_key *key,
 		call.op = ROUTER_PUT_CONNECTION;
 		call.value = *value;
 	}
-	return count_full(router, "connections", maps_router_call(router->program, &call));
+	return judge_put(router, "connections", maps_router_call(router->program, &call));
+}
+
+static void report_affinity(struct router_part *router, const struct affinity_key *key,
+			    const struct router_affinity *value)
+{
+	struct json_object *event;
+	char text[ADDRESS_TEXT];
+
+	if (!control_has_listener(router->agent->control) || key->scope >= MAX_SERVICES)
+		return;
+	event = json_object_new_object();
+	json_object_object_add(event, "event", json_object_new_string("affinity"));
+	json_object_object_add(event, "client",
+			       json_object_new_string(address_format(&key->client, text)));
+	json_object_object_add(event, "scope",
+			       json_object_new_string(router->scopes[key->scope].name));
+	json_object_object_add(event, "state",
+			       json_object_new_string(!value	     ? "ended"
+						      : value->clock ? "everywhere"
+								     : "granted"));
+	if (value)
+		json_object_object_add(
+			event, "target",
+			json_object_new_string(
+				router_mirror_target(router->mirror, value->target)->name));
+	control_event(router->agent->control, event);
 }
 
 int router_put_affinity(void *context, const struct affinity_key *key,
@@ -48,12 +76,24 @@ int router_put_affinity(void *context, const struct affinity_key *key,
 {
 	struct router_part *router = context;
 	struct router_call call = {.op = ROUTER_DELETE_AFFINITY, .affinity_key = *key};
+	int error;
 
 	if (value) {
 		call.op = ROUTER_PUT_AFFINITY;
 		call.affinity = *value;
 	}
-	return count_full(router, "affinities", maps_router_call(router->program, &call));
+	error = judge_put(router, "affinities", maps_router_call(router->program, &call));
+	if (!error)
+		report_affinity(router, key, value);
+	return error;
+}
+
+int router_noted_target(const struct router_call *answer, const struct router_role *role)
+{
+	if (answer->state != FLOW_STATE_NOTED ||
+	    answer->since_ns >> HANDSHAKE_TICK_SHIFT <= role->since_ns >> HANDSHAKE_TICK_SHIFT)
+		return -ENOENT;
+	return (int)answer->target;
 }
 
 int router_noted(void *context, const struct connection_key *key)
@@ -62,9 +102,7 @@ int router_noted(void *context, const struct connection_key *key)
 	struct router_call call = {.op = ROUTER_LOOK_UP, .key = *key};
 	int error = maps_router_call(router->program, &call);
 
-	if (error)
-		return error;
-	return call.state == FLOW_STATE_NOTED ? (int)call.target : -ENOENT;
+	return error ? error : router_noted_target(&call, &router->role);
 }
 
 int router_open_program(struct router_part *router)
@@ -154,7 +192,11 @@ static const struct roster_entry *roster_find(const struct roster_entry *entries
 	return NULL;
 }
 
-/* Who is in router/targets keeps the number; who is on the roster alone gets a free one. */
+/*
+ * Who is in router/targets keeps the number; who is on the roster alone gets a free one: that is
+ * after a boot. What is pinned is written before the file, which may be older for as long as it
+ * could not be written: a pinned target that is not dead serves, and is missed until it is heard.
+ */
 static void restore_targets(struct router_part *router, const struct roster_entry *entries,
 			    int count)
 {
@@ -164,13 +206,16 @@ static void restore_targets(struct router_part *router, const struct roster_entr
 	for (unsigned int i = 0; i < MAX_TARGETS; i++) {
 		const struct target *pinned = &router->forwards[i].pinned;
 		const struct roster_entry *entry = roster_find(entries, count, pinned->name);
+		bool in_roster = !(pinned->flags & TARGET_DEAD);
 
 		if (!pinned->name[0])
 			continue;
 		router->settled = false;
+		if (in_roster != (entry != NULL))
+			router->roster_dirty = true;
 		router_mirror_restore_target(router->mirror, (uint16_t)i, pinned->name,
-					     entry ? entry->node_id : 0,
-					     entry ? &entry->address : &pinned->address, entry);
+					     entry ? entry->node_id : 0, &pinned->address,
+					     in_roster);
 		router_target_changed(router, (uint16_t)i);
 	}
 	for (int i = 0; i < count; i++) {
@@ -228,9 +273,24 @@ int router_restore(struct router_part *router)
 	free(entries);
 	if (error)
 		log_error("tables: cannot be read from the pinned maps: %s", strerror(-error));
-	else if (count)
-		log_info("roster: %d targets are expected", count);
+	else if (router_mirror_missing(router->mirror))
+		log_info("roster: %u targets are expected", router_mirror_missing(router->mirror));
 	return error;
+}
+
+/* Says once that it cannot be written, and once that it can be again. */
+static void judge_roster(struct router_part *router, const char *path, int error)
+{
+	if (error && !router->roster_failed)
+		log_error("%s: cannot be written: %s; after a boot this router would not miss who "
+			  "joins from now on; make room or make it writable; it is tried again "
+			  "every %u s",
+			  path, strerror(-error), ROSTER_RETRY_MS / 1000);
+	if (!error && router->roster_failed)
+		log_info("%s: written again", path);
+	router->roster_failed = error != 0;
+	router->roster_dirty = error != 0;
+	router->roster_due_ms = error ? agent_now_ms() + ROSTER_RETRY_MS : 0;
 }
 
 void router_write_roster(struct router_part *router)
@@ -238,7 +298,6 @@ void router_write_roster(struct router_part *router)
 	struct roster_entry *entries = calloc(MAX_TARGETS, sizeof(*entries));
 	char path[4096];
 	size_t count = 0;
-	int error;
 
 	if (!entries)
 		return;
@@ -253,11 +312,6 @@ void router_write_roster(struct router_part *router)
 		entries[count].node_id = target->node_id;
 		entries[count++].address = target->address;
 	}
-	error = roster_write(path, entries, count);
+	judge_roster(router, path, roster_write(path, entries, count));
 	free(entries);
-	/* Tried again with the next change; until then a restart would not know whom it misses. */
-	router->roster_dirty = error != 0;
-	if (error)
-		log_error("%s: cannot be written: %s; make room or make it writable", path,
-			  strerror(-error));
 }

@@ -13,12 +13,13 @@ bool service_key_equal(const struct service_key *a, const struct service_key *b)
 	       memcmp(&a->address, &b->address, sizeof(a->address)) == 0;
 }
 
+/* Of one address and port. */
 static bool same_definition(const struct message_service *a, const struct message_service *b)
 {
 	return strcmp(a->name, b->name) == 0 && strcmp(a->scope, b->scope) == 0 &&
-	       service_key_equal(&a->key, &b->key) && a->affinity == b->affinity &&
-	       a->client_prefix == b->client_prefix && a->takeover == b->takeover &&
-	       a->idle_ms == b->idle_ms && a->max_life_ms == b->max_life_ms;
+	       a->affinity == b->affinity && a->client_prefix == b->client_prefix &&
+	       a->takeover == b->takeover && a->idle_ms == b->idle_ms &&
+	       a->max_life_ms == b->max_life_ms;
 }
 
 struct merge {
@@ -38,8 +39,7 @@ static void merge_service(struct merge *merge, const struct message_service *ser
 						    .kept_router = other->router,
 						    .dropped_router = router};
 
-		if (strcmp(other->service.name, service->name) != 0 &&
-		    !service_key_equal(&other->service.key, &service->key))
+		if (!service_key_equal(&other->service.key, &service->key))
 			continue;
 		/* What was kept from before gives way without a word: it has been changed. */
 		if (merge->conflict && router != NO_ROUTER &&
@@ -96,7 +96,7 @@ int services_number(struct service_numbers *numbers, const char *name,
 	for (unsigned int i = 0; i < MAX_SERVICES; i++) {
 		struct target_service *service = &numbers->service[i];
 
-		if (strcmp(service->name, name) == 0 && service_key_equal(&service->key, key))
+		if (service->name[0] && service_key_equal(&service->key, key))
 			return i;
 		if (!service->name[0] && free < 0)
 			free = i;

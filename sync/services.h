@@ -33,11 +33,11 @@ struct service_conflict {
 };
 
 /*
- * What is to be served: everything that any router lists. Where two define the same name or the
- * same address and port differently, a connected active router's word counts most, then a connected
- * standby's, then the last word of one that is not connected. `present` is what is served already:
- * it stays while a configured router has not been heard since this agent started, for that one may
- * have listed it.
+ * What is to be served: everything that any router lists. A service is an address, a port and a
+ * protocol; its name is a label. Where two define one differently, a connected active router's word
+ * counts most, then a connected standby's, then the last word of one that is not connected.
+ * `present` is what is served already: it stays while a configured router has not been heard since
+ * this agent started, for that one may have listed it.
  *
  * At most MAX_SERVICES into wanted[]; their number is returned. conflict may be NULL.
  */
@@ -53,8 +53,8 @@ struct service_numbers {
 	bool active[MAX_SERVICES]; /* served; else something may still refer to the number */
 };
 
-/* The number of the service with this name and this address and port, given one where it has none:
- * a number that nothing refers to. -ENOSPC. */
+/* The number of the service with this address, port and protocol, given one where it has none: a
+ * number that nothing refers to, and this name. -ENOSPC. */
 int services_number(struct service_numbers *numbers, const char *name,
 		    const struct service_key *key);
 /* The same for a scope's name. */

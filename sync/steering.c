@@ -2,6 +2,7 @@
 #include "steering.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,7 +18,10 @@ struct steering {
 	struct steering_bpf *skeleton;
 	struct bpf_link *link;
 	struct bpf_prog_info ours;
-	struct steered *foreign;
+	struct found {
+		uint64_t cookie;
+		enum steered_by by;
+	} * found; /* those that are steered, sorted by cookie */
 	size_t count, room;
 };
 
@@ -53,15 +57,24 @@ static int remember(struct steering *steering, const struct steered *steered)
 {
 	if (steering->count == steering->room) {
 		size_t room = steering->room ? steering->room * 2 : 16;
-		struct steered *more = realloc(steering->foreign, room * sizeof(*more));
+		struct found *more = realloc(steering->found, room * sizeof(*more));
 
 		if (!more)
 			return -ENOMEM;
-		steering->foreign = more;
+		steering->found = more;
 		steering->room = room;
 	}
-	steering->foreign[steering->count++] = *steered;
+	steering->found[steering->count++] = (struct found){
+		steered->cookie,
+		is_ours(steering, steered->program) ? STEERED_BY_US : STEERED_BY_OTHERS};
 	return 0;
+}
+
+static int compare(const void *a, const void *b)
+{
+	const struct found *left = a, *right = b;
+
+	return left->cookie < right->cookie ? -1 : left->cookie > right->cookie;
 }
 
 static int read_all(struct steering *steering, int iterator)
@@ -78,9 +91,7 @@ static int read_all(struct steering *steering, int iterator)
 		if (length <= 0)
 			return length < 0 ? -errno : 0;
 		for (size_t i = 0; i < length / sizeof(steered[0]); i++) {
-			err = is_ours(steering, steered[i].program)
-				      ? 0
-				      : remember(steering, &steered[i]);
+			err = remember(steering, &steered[i]);
 			if (err)
 				return err;
 		}
@@ -97,15 +108,19 @@ int steering_read(struct steering *steering)
 		return iterator;
 	err = read_all(steering, iterator);
 	close(iterator);
+	if (steering->count)
+		qsort(steering->found, steering->count, sizeof(*steering->found), compare);
 	return err;
 }
 
-bool steering_is_foreign(const struct steering *steering, uint64_t cookie)
+enum steered_by steering_of(const struct steering *steering, uint64_t cookie)
 {
-	for (size_t i = 0; i < steering->count; i++)
-		if (steering->foreign[i].cookie == cookie)
-			return true;
-	return false;
+	const struct found wanted = {.cookie = cookie};
+	const struct found *at = steering->count ? bsearch(&wanted, steering->found,
+							   steering->count, sizeof(wanted), compare)
+						 : NULL;
+
+	return at ? at->by : STEERED_BY_NOBODY;
 }
 
 struct steering *steering_new(int selector)
@@ -138,6 +153,6 @@ void steering_free(struct steering *steering)
 		return;
 	bpf_link__destroy(steering->link);
 	steering_bpf__destroy(steering->skeleton);
-	free(steering->foreign);
+	free(steering->found);
 	free(steering);
 }

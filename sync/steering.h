@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* steering.h - which listeners are steered by a reuseport program that is not ours. */
+/* steering.h - which listeners are steered by our reuseport program, and which by another. */
 #ifndef LIMPET_STEERING_H
 #define LIMPET_STEERING_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 struct steering;
@@ -16,7 +15,8 @@ void steering_free(struct steering *steering);
 /* Look at all listeners of this network namespace. 0 or -errno. Costs a look at each TCP socket
  * (about 0.1 ms for 1,000). */
 int steering_read(struct steering *steering);
-/* Was the listener, when it was looked at last, steered by somebody else's program? */
-bool steering_is_foreign(const struct steering *steering, uint64_t cookie);
+/* Who steered the listener when it was looked at last? */
+enum steered_by { STEERED_BY_NOBODY, STEERED_BY_US, STEERED_BY_OTHERS };
+enum steered_by steering_of(const struct steering *steering, uint64_t cookie);
 
 #endif

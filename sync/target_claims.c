@@ -134,7 +134,8 @@ int claims_answer(struct target_mirror *mirror, unsigned int router, uint8_t typ
 	if (!affinity)
 		return 0; /* to an affinity that has ended meanwhile */
 	if (type == MESSAGE_LOST) {
-		if (term_above(&answer->term, &affinity->term))
+		/* The same term: another's with a higher node id (sync/mirror_claims.c). */
+		if (!term_above(&affinity->term, &answer->term))
 			end_affinity(mirror, affinity, END_LOST);
 		return 0;
 	}

@@ -62,7 +62,7 @@ static void conflict(void *context, const struct service_conflict *conflict)
 		 conflict->dropped->name, conflict->dropped_router);
 	if (!warn_first(target->warned, key))
 		return;
-	log_warning("service %s: routers %s and %s define it differently (name, address, scope or "
+	log_warning("service %s: routers %s and %s define it differently (name, scope or "
 		    "affinity); %s's definition holds here: make their configurations alike",
 		    conflict->dropped->name, kept,
 		    router_name(target, conflict->dropped_router, second), kept);

@@ -44,8 +44,8 @@ static void add_services(const struct target_part *target, struct json_object *o
 
 static struct json_object *instance_json(const struct target_part *target, __u32 slot)
 {
-	const struct instance *instance =
-		&listeners_table(target->listeners)->instance[slot].kernel;
+	const struct instance_entry *entry = &listeners_table(target->listeners)->instance[slot];
+	const struct instance *instance = &entry->kernel;
 	struct json_object *object = json_object_new_object();
 	struct instance_load load = {0};
 	char command[COMMAND_SIZE];
@@ -58,7 +58,11 @@ static struct json_object *instance_json(const struct target_part *target, __u32
 	add_services(target, object, slot);
 	add_number(object, "pid", pid);
 	add_text(object, "command", process_command(pid, command));
+	add_number(object, "listener_pid", instance->pid);
+	add_number(object, "socket", listeners_inode(target->listeners, slot));
 	add_text(object, "state", state_text(instance, &load));
+	/* By itself, whether the whole target drains or not. */
+	json_object_object_add(object, "drained", json_object_new_boolean(entry->drained));
 	add_number(object, "connections", load.connections);
 	add_number(object, "affinities", load.affinities);
 	if (load.shared && instance->state != INSTANCE_ENDED)

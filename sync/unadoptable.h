@@ -13,6 +13,7 @@ struct unadoptable {
 	uint32_t pid; /* 0: nobody is known to hold it */
 	char command[COMMAND_SIZE];
 	uint16_t service;
+	bool steered;	  /* by somebody else's program: adopted when that is gone */
 	char remedy[200]; /* "reason; what to do" */
 };
 

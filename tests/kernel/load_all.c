@@ -3,8 +3,9 @@
  * load_all.c - load every BPF object that it is given, sharing maps as `limpet load` does, and
  * attach every program to something harmless. One line a program; exits 0 only if all went well.
  *
- * As process 1 of a virtual machine (scripts/test-kernel) it first mounts what it needs, takes
- * the objects in /objects, then runs the programs in /tests, and powers the machine off.
+ * As process 1 of a virtual machine (scripts/test-kernel) it first mounts what it needs, loads
+ * the kernel modules in /modules, takes the objects in /objects, then runs the programs in /tests,
+ * and powers the machine off.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -23,12 +24,15 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+
+#include "layout.h"
 
 #define MAX_SHARED    128
 #define TABLE_ENTRIES 1024
@@ -206,6 +210,32 @@ static void loopback_up(void)
 		close(fd);
 }
 
+static int load_module(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int failed = fd < 0 || syscall(SYS_finit_module, fd, "", 0);
+
+	if (failed)
+		printf("%s: FAILED: %s\n", path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return failed;
+}
+
+/* In the order of their names. */
+static int for_each(const char *pattern, int (*what)(const char *path))
+{
+	int failed = 0;
+	glob_t found;
+
+	if (glob(pattern, 0, NULL, &found))
+		return 0;
+	for (size_t i = 0; i < found.gl_pathc; i++)
+		failed += what(found.gl_pathv[i]);
+	globfree(&found);
+	return failed;
+}
+
 static int as_init(void)
 {
 	static const char *const mounts[][3] = {{"proc", "/proc", "proc"},
@@ -223,20 +253,17 @@ static int as_init(void)
 			printf("%s: %s\n", mounts[i][1], strerror(errno));
 	}
 	loopback_up();
+	setenv("PATH", "/bin", 1);
 	uname(&name);
 	printf("kernel: %s\n", name.release);
+	failed += for_each("/modules/*", load_module);
 	if (glob("/objects/*.bpf.o", 0, NULL, &found)) {
 		printf("/objects: nothing to load\n");
 		return 1;
 	}
 	failed += load_all(found.gl_pathv, found.gl_pathc, CGROUP);
 	globfree(&found);
-	if (glob("/tests/*", 0, NULL, &found) == 0) {
-		for (size_t i = 0; i < found.gl_pathc; i++)
-			failed += run_test(found.gl_pathv[i]);
-		globfree(&found);
-	}
-	return failed;
+	return failed + for_each("/tests/*", run_test);
 }
 
 int main(int argc, char **argv)

@@ -18,7 +18,7 @@
 static struct plane *current;
 static __u64 counted[COUNTERS]; /* of the last packet */
 static bool lingered;
-static struct settings own_settings = {.hold_ns = 30000000000ULL,
+static struct settings own_settings = {.hold_ns = HOLD_NS,
 				       .flow_secret = {0x736f6d6520736563, 0x7265747320617265},
 				       .is_router = 1,
 				       .flow_bits = FLOW_BITS,
@@ -271,6 +271,17 @@ enum flow_state forward_look_up(struct plane *plane, const struct connection_key
 	return call.state;
 }
 
+int forward_noted_target(struct plane *plane, const struct connection_key *key)
+{
+	struct router_call call = {.op = ROUTER_LOOK_UP, .key = *key};
+
+	agent(plane, &call);
+	if (call.state != FLOW_STATE_NOTED ||
+	    handshake_ticks(call.since_ns) <= handshake_ticks(plane->role.since_ns))
+		return -ENOENT;
+	return (int)call.target;
+}
+
 void forward_forget_half_open(struct plane *plane, const struct connection_key *key)
 {
 	struct flow_id id;
@@ -328,6 +339,11 @@ bool forward_guessed(void)
 bool forward_guessed_missing(void)
 {
 	return counted[COUNT_GUESS_UNSYNCED];
+}
+
+bool forward_by_affinity(void)
+{
+	return counted[COUNT_NEW_AFFINITY];
 }
 
 bool forward_noted(void)

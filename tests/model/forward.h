@@ -27,6 +27,8 @@
 #define TARGET_SERVICE 3
 #define TARGET_SCOPE   5
 
+#define HOLD_NS 30000000000ULL /* router.hold_time */
+
 #define DROPPED -1
 #define REFUSED -2
 
@@ -78,6 +80,8 @@ int forward_put_affinity(struct plane *plane, const struct affinity_key *key,
 /* What XDP has noted of a flow, and for whom. */
 enum flow_state forward_look_up(struct plane *plane, const struct connection_key *key,
 				unsigned int *target);
+/* Noted in this role: the target, or -ENOENT. */
+int forward_noted_target(struct plane *plane, const struct connection_key *key);
 /* The flow's half-open handshake is pushed out; the fast path forgets. */
 void forward_forget_half_open(struct plane *plane, const struct connection_key *key);
 void forward_forget_fast(struct plane *plane);
@@ -90,6 +94,7 @@ bool forward_noted(void);    /* flows */
 bool forward_reported(void); /* connections */
 bool forward_lingered(void); /* an entry there that lingers */
 bool forward_guessed(void);
+bool forward_by_affinity(void);
 bool forward_guessed_missing(void); /* among the targets that are not in sync */
 
 #endif

@@ -6,8 +6,6 @@
 
 #include "world.h"
 
-#define SETTLE_MS 6000 /* as the agent's router part does */
-
 int router_target_number(const struct node_router *router, unsigned int target)
 {
 	const char name[NAME_SIZE] = {'t', (char)('0' + target)};
@@ -28,17 +26,36 @@ unsigned int router_target_at(const struct node_router *router, uint16_t number)
 /* ------------------------------------------------------------------------------------------------
  * what the mirror does */
 
+/* From now on its packets go there, whatever happens to the agents; or it has ended. */
+static void note_known(const struct node_router *router, unsigned int client, unsigned int port,
+		       unsigned int target, bool open)
+{
+	struct conn *conn = target < TARGETS ? world.targets[target].sockets[client][port] : NULL;
+
+	if (conn)
+		conn->known[router->n] = open ? router->boots : 0;
+}
+
 static int put_connection(void *context, const struct connection_key *key,
 			  const struct router_connection *value)
 {
 	struct node_router *router = context;
+	struct plane_connection *entry;
 	unsigned int client, port;
+	int error;
 
 	if (key->service != ROUTER_SERVICE || !model_connection(key, &client, &port)) {
 		violated("protocol", "r%u: an unknown key", router->n);
 		return -EINVAL;
 	}
-	return forward_put_connection(&router->plane, key, value);
+	entry = &router->plane.connections[client][port];
+	if (entry->used)
+		note_known(router, client, port, router_target_at(router, entry->value.target),
+			   false);
+	error = forward_put_connection(&router->plane, key, value);
+	if (!error && value && value->state == CONNECTION_OPEN)
+		note_known(router, client, port, router_target_at(router, value->target), true);
+	return error;
 }
 
 static int put_affinity(void *context, const struct affinity_key *key,
@@ -47,20 +64,39 @@ static int put_affinity(void *context, const struct affinity_key *key,
 	struct node_router *router = context;
 	unsigned int client = model_client_number(&key->client);
 	struct plane_affinity *entry = &router->plane.affinities[client];
+	int error;
 
 	router->put_client = client;
 	router->put_winner = entry->used ? router_target_at(router, entry->value.target) : TARGETS;
-	return forward_put_affinity(&router->plane, key, value);
+	error = forward_put_affinity(&router->plane, key, value);
+	if (error || !value)
+		return error;
+	if (router_target_at(router, value->target) < TARGETS)
+		world.targets[router_target_at(router, value->target)].held[client].seen |=
+			1u << router->n;
+	return 0;
 }
 
 static int noted(void *context, const struct connection_key *key)
 {
 	struct node_router *router = context;
-	unsigned int target;
 
-	if (forward_look_up(&router->plane, key, &target) != FLOW_STATE_NOTED)
-		return -ENOENT;
-	return (int)target;
+	return forward_noted_target(&router->plane, key);
+}
+
+static bool is_out(const struct node_router *router, unsigned int target)
+{
+	int number = router_target_number(router, target);
+	enum target_state state = router_mirror_target(router->mirror, (uint16_t)number)->state;
+
+	return number < 0 || state == TARGET_DOWN || state == TARGET_GONE;
+}
+
+static bool in_sync(const struct node_router *router, unsigned int target)
+{
+	int number = router_target_number(router, target);
+
+	return router_mirror_target(router->mirror, (uint16_t)number)->in_sync;
 }
 
 /* Was it right to grant it, if somebody held the client? Who is given up or down holds nobody. */
@@ -71,16 +107,18 @@ static void note_grant(struct node_router *router, unsigned int target,
 	const struct settled *settled = &world.settled[client];
 	struct held *held = &world.targets[target].held[client];
 	unsigned int before = router->put_client == client ? router->put_winner : target;
-	const struct mirror_target *holder;
-	int number = router_target_number(router, settled->target);
 
 	router->put_client = CLIENTS;
-	if (!held->present || held->id != grant->id)
+	if (held->id != grant->id) /* it may have ended since, and nobody has noticed */
 		return;
-	holder = router_mirror_target(router->mirror, (uint16_t)number);
-	held->legit |= before != TARGETS && before != target;
-	held->legit |= settled->valid && settled->target != target &&
-		       (number < 0 || holder->state == TARGET_DOWN || holder->state == TARGET_GONE);
+	held->legit |=
+		before != TARGETS && before != target && (held->takeover || is_out(router, before));
+	if (!settled->valid || settled->target == target)
+		return;
+	held->legit |= is_out(router, settled->target);
+	if (!(world.targets[settled->target].held[client].seen & 1u << router->n) &&
+	    !in_sync(router, settled->target))
+		world.doubted[client] = true;
 }
 
 static void send(void *context, uint16_t number, const struct message *message)
@@ -95,6 +133,8 @@ static void send(void *context, uint16_t number, const struct message *message)
 		return;
 	if (message->type == MESSAGE_GRANT)
 		note_grant(router, wire->target, &message->answer);
+	if (message->type == MESSAGE_REFUSE)
+		promise_refusal(router, &message->answer);
 	if (wire->open_at_target)
 		wire_push(&wire->down, message);
 }
@@ -149,6 +189,9 @@ void router_boot(struct node_router *router)
 	for (unsigned int i = 0; i < NUMBERS; i++)
 		router->plane.targets[i].flags = TARGET_DEAD; /* no name: not in use */
 	router->up = true;
+	router->boots++;
+	for (unsigned int i = 0; i < TARGETS * CLIENTS; i++)
+		world.targets[i / CLIENTS].held[i % CLIENTS].seen &= ~(1u << router->n);
 }
 
 static void restore_targets(struct node_router *router)
@@ -230,7 +273,7 @@ void router_stop_agent(struct node_router *router)
 	note("limpetd of r%u dies", router->n);
 	for (unsigned int i = 0; i < TARGETS; i++) {
 		wire_close_at_router(router, i);
-		wire_break(&world.targets[i], router);
+		wire_break(&world.targets[i], router, 0);
 	}
 	router_mirror_free(router->mirror);
 	router->mirror = NULL;

@@ -29,16 +29,32 @@ static void clear(struct queue *queue)
 	queue->head = queue->tail;
 }
 
+static void free_first(struct wire **at)
+{
+	struct wire *wire = *at;
+
+	*at = wire->next;
+	free(wire->up.message);
+	free(wire->down.message);
+	free(wire);
+}
+
+void wires_prune(void)
+{
+	struct wire **at = &world.wires;
+
+	while (*at) {
+		if ((*at)->open_at_target || (*at)->open_at_router)
+			at = &(*at)->next;
+		else
+			free_first(at);
+	}
+}
+
 void wires_free(void)
 {
-	while (world.wires) {
-		struct wire *wire = world.wires;
-
-		world.wires = wire->next;
-		free(wire->up.message);
-		free(wire->down.message);
-		free(wire);
-	}
+	while (world.wires)
+		free_first(&world.wires);
 }
 
 static struct wire *wire_new(unsigned int target, unsigned int router)
@@ -76,7 +92,7 @@ void wire_open(struct node_target *target, struct node_router *router)
 
 	if (!target->mirror || !router->up || !router->mirror || world.cut[target->n][router->n])
 		return;
-	wire_break(target, router);
+	wire_break(target, router, 0);
 	wire = wire_new(target->n, router->n);
 	note("session %u: t%u to r%u", wire->number, target->n, router->n);
 	world.statistics->sessions++;
@@ -109,7 +125,7 @@ void wire_close_at_router(struct node_router *router, unsigned int target)
 	router->wires[target] = NULL;
 }
 
-void wire_break(struct node_target *target, struct node_router *router)
+void wire_break(struct node_target *target, struct node_router *router, enum goodbye_reason goodbye)
 {
 	struct wire *wire = target->wires[router->n];
 
@@ -117,6 +133,7 @@ void wire_break(struct node_target *target, struct node_router *router)
 		return;
 	note("session %u: t%u to r%u breaks", wire->number, target->n, router->n);
 	wire->open_at_target = false;
+	wire->goodbye = goodbye;
 	clear(&wire->down);
 	target->wires[router->n] = NULL;
 	for (unsigned int client = 0; client < CLIENTS; client++)
@@ -139,15 +156,19 @@ bool wire_send_up(struct wire *wire)
 	return true;
 }
 
-/* A stream that is cut off has no end: its silence is noticed by the clock. */
+/* A stream that is cut off has no end, nor has that of a target without power: its silence is
+ * noticed by the clock. When an agent dies its kernel ends the stream: as if it had said that it
+ * stops. */
 static bool read_end(struct node_router *router, struct wire *wire)
 {
 	int number = router_target_number(router, wire->target);
 
-	if (wire->open_at_target || world.cut[wire->target][wire->router])
+	if (wire->open_at_target || world.cut[wire->target][wire->router] ||
+	    (!world.targets[wire->target].up && !wire->goodbye))
 		return false;
 	wire_close_at_router(router, wire->target);
-	router_mirror_session_lost(router->mirror, (uint16_t)number, GOODBYE_STOPPING, now_ms());
+	router_mirror_session_lost(router->mirror, (uint16_t)number,
+				   wire->goodbye ? wire->goodbye : GOODBYE_STOPPING, now_ms());
 	router->unpublished = true;
 	return true;
 }
@@ -189,7 +210,7 @@ bool wire_read_down(struct wire *wire)
 	if (!pop(&wire->down, &message)) {
 		if (wire->open_at_router)
 			return false;
-		wire_break(target, &world.routers[wire->router]);
+		wire_break(target, &world.routers[wire->router], 0);
 		return true;
 	}
 	if (message.type == MESSAGE_GRANT)
@@ -205,11 +226,13 @@ static bool drain_once(void)
 	bool busy = false;
 
 	for (unsigned int i = 0; i < TARGETS; i++) {
-		while (target_read_event(&world.targets[i]))
+		while (!world.targets[i].slow_ring && target_read_event(&world.targets[i]))
 			busy = true;
 	}
 	for (struct wire *wire = world.wires; wire; wire = wire->next) {
 		if (!wire->open_at_target && !wire->open_at_router)
+			continue;
+		if (world.targets[wire->target].slow_streams)
 			continue;
 		while (wire_send_up(wire))
 			busy = true;

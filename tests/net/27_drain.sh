@@ -37,5 +37,23 @@ check "limpet resume" on t1 limpet resume
 check_soon "t1 is up again" 5 drained r1 up
 check_json "and gets new clients" "bool(set(d['answers']) & set('$t1'.split()))" \
 	"$(client many --source 198.18.3.1-60)"
+
+# An instance that was drained by itself is resumed by itself, and nobody is left to guess.
+id=$(show t1 instances 'd[0]["id"]')
+draining()
+{
+	show t1 instances '" ".join(str(i["id"]) for i in d if i["state"] == "draining")'
+}
+check "limpet drain instance $id" on t1 limpet drain instance "$id"
+check "limpet drain" on t1 limpet drain
+check_is "limpet resume says what still drains" \
+	"still drained, each by itself: instance $id; \`limpet resume instance ID\` resumes one" "$(on t1 limpet resume)"
+check_is "that one alone" "$id" "$(draining)"
+check "limpet drain" on t1 limpet drain
+check_is "limpet resume instance $id says that the target drains" \
+	"instance $id still drains with the whole target; \`limpet resume\` resumes that" \
+	"$(on t1 limpet resume instance "$id")"
+check_is "limpet resume has nothing to say then" "" "$(on t1 limpet resume)"
+check_is "and nobody drains" "" "$(draining)"
 report=$(client_end open)
 check_json "none of 40 connections broke" "d['broken'] == []" "$report"

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Applications with a reuseport program of their own: attached before, the listener is left alone and
 # named; attached to an instance's listener it is refused and counted, and affinities go on holding.
+# Where it could not be refused, the whole group's listeners are named until it is gone.
 set -u
 # shellcheck source=scripts/lab-lib.sh
 . "$(dirname "$0")/../../scripts/lab-lib.sh"
@@ -31,6 +32,38 @@ pid=$(ask_affinity 198.18.0.1) || fail "a client gets an affinity"
 check_is "an instance attaches its own: refused" EBUSY "$(steered)"
 check_is "and counted" 1 "$(counter t1 steering_refused)"
 check_all_reach "the affinity holds" "$pid" 50 198.18.0.1
+early=$(start_instance t1 --steer) || exit 1
+check_is "nor right after listen(), before it is adopted" "steer: EBUSY" \
+	"$(grep '^steer' "$LAB_DIR/t1/instance.$early.log")"
+check_soon "it becomes an instance like the others" 10 instances_are t1 3
+kill "$early"
+check_soon "and ends" 10 instances_are t1 2
+
+# A socket of another cgroup, which the program that refuses is not attached to.
+nsenter --target "$(node_pid t1)" --net --mount --root -- \
+	/usr/bin/python3 "$LAB_ROOT/tests/net/server.py" --steer >"$LAB_DIR/outside" 2>&1 &
+outside=$!
+check_soon "from outside the cgroup nobody refuses" 10 grep -qx "steer: ok" "$LAB_DIR/outside"
+check_soon "no listener of the group is an instance then" 10 instances_are t1 0
+check_json "each is named with the remedy" \
+	"sum(i['state'] == 'unadoptable' and i['service'] != 'shop-tls' and 'own' in i['remedy'] for i in d) == 3" \
+	"$(on t1 limpet show instances --json)"
+check "limpet check names them" grep -q "pid $outside" <<<"$(on t1 limpet check 2>&1)"
+none_is_ready()
+{
+	[ "$(show r1 targets 'd[0]["ready_instances"]')" = 0 ]
+}
+check_soon "the routers know" 5 none_is_ready
+check_soon "the affinity has ended" 5 holder_is t1 198.18.0.1 ""
+# Nothing is forwarded any more: a client at the node itself.
+check_is "the program is detached" ok "$(on t1 /usr/bin/python3 "$LAB_ROOT/tests/net/client.py" talk \
+	--source 10.7.0.11 --to 203.0.113.10 "row unsteer" | json 'd["answers"][0].split()[1]')"
+check_soon "all three are instances again" 15 instances_are t1 3
+kill $outside
+check_soon "the one outside ends" 10 instances_are t1 2
+pid=$(ask_affinity 198.18.0.1) || fail "a client gets an affinity again"
+check_all_reach "it holds" "$pid" 50 198.18.0.1
+
 stop_limpetd t1
 check_is "refused without the agent too" EBUSY "$(steered)"
 check "limpet unload gives the listeners back" on t1 limpet unload

@@ -12,6 +12,7 @@ SOL_LIMPET = 7562
 AFFINITY, RELEASE = 1, 2
 AF_UNSPEC = 0
 SO_ATTACH_REUSEPORT_CBPF = 51
+SO_DETACH_REUSEPORT_BPF = 68
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -106,19 +107,32 @@ class Filter(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("code", ctypes.POINTER(ctypes.c_uint64))]
 
 
-def steer(connection):
-    """The application attaches a reuseport program of its own to its listener: "return 0"."""
+def attach(listener):
+    """A reuseport program of the application's own: "return 0"."""
     code = ctypes.c_uint64.from_buffer_copy(struct.pack("=HBBI", 6, 0, 0, 0))
     program = Filter(1, ctypes.pointer(code))
-    if libc.setsockopt(connection.listener.fileno(), socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF,
+    if libc.setsockopt(listener.fileno(), socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF,
                        ctypes.byref(program), ctypes.sizeof(program)):
         return errno.errorcode[ctypes.get_errno()]
     return "ok"
 
 
+def steer(connection):
+    return attach(connection.listener)
+
+
+def unsteer(connection):
+    try:
+        connection.listener.setsockopt(socket.SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, 0)
+    except OSError as error:
+        return error_name(error)
+    return "ok"
+
+
 SILENT = {"reset", "reconnect"}
 ROWS = {function.__name__: function
-        for function in (listener, outgoing, fresh, malformed, option, reset, reconnect, steer)}
+        for function in (listener, outgoing, fresh, malformed, option, reset, reconnect, steer,
+                         unsteer)}
 
 
 def run(connection, name, *arguments):

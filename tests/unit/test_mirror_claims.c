@@ -55,6 +55,50 @@ static void the_higher_term_wins(void **state)
 	assert_int_equal(router_mirror_clock(world.mirror), 6);
 }
 
+/* Both routers have lost their clocks, one after the other: the higher node id wins, whoever comes
+ * first. */
+static void the_same_term_twice(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < 2; i++) {
+		uint16_t low, high;
+
+		tear_down(NULL);
+		set_up(NULL);
+		low = join("t1", 0);
+		high = join("t2", 0);
+		assert_true(router_mirror_target(world.mirror, low)->node_id <
+			    router_mirror_target(world.mirror, high)->node_id);
+		publishes(i ? low : high, 1, 11, 5, 3);
+		publishes(i ? high : low, 1, 11, 5, 3);
+		assert_int_equal(holder(1), high);
+		assert_int_equal(sent_of_type(low, MESSAGE_LOST), 1);
+		assert_int_equal(answer_to(low)->answer.term.clock, 5);
+		assert_int_equal(sent_of_type(high, MESSAGE_LOST), 0);
+	}
+}
+
+/* It took over, and was not heard of again before it published. */
+static void granted_and_down(void **state)
+{
+	uint16_t first, second;
+
+	(void)state;
+	activate(1);
+	first = join("t1", 1);
+	second = join("t2", 1);
+	claim_in("game", first, 1, 11, (struct term){3, 9}, false);
+	claim_in("game", second, 1, 21, (struct term){0, 0}, true);
+	assert_int_equal(answer_to(second)->type, MESSAGE_GRANT);
+	assert_int_equal(holder_in(1, 1), second);
+	router_mirror_session_lost(world.mirror, second, 0, world.now);
+	assert_int_equal(holder_in(1, 1), first);
+	open_session("t2");
+	assert_int_equal(holder_in(1, 1), second);
+	router_mirror_session_lost(world.mirror, second, GOODBYE_STOPPING, world.now);
+	assert_int_equal(holder_in(1, 1), second);
+}
+
 static void takeover(void **state)
 {
 	static const struct {
@@ -207,6 +251,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(granted_and_published),
 		TEST(the_higher_term_wins),
+		TEST(the_same_term_twice),
+		TEST(granted_and_down),
 		TEST(takeover),
 		TEST(a_grant_that_is_not_published),
 		TEST(the_down_give_way),

@@ -140,13 +140,24 @@ static void full_is_not_broken(void **state)
 	assert_int_equal(counts->connections_waiting, 2);
 	assert_int_equal(counts->full, 2);
 	assert_int_equal(target_of(first)->connections, 5);
-	closed(first, 1); /* it lingers: who waits need not */
-	passes(0);
+	closed(first, 1); /* what has ended gives way to what waits */
 	assert_int_equal(at(1), 1000 + first);
-	opened(second, 6);
+	passes(100);
 	assert_int_equal(at(1), -1);
+	assert_int_equal(at(4), first);
+	assert_int_equal(counts->connections_waiting, 1);
+	closed(first, 2); /* and to what is new */
+	opened(second, 6);
+	assert_int_equal(at(2), -1);
 	assert_int_equal(at(6), second);
-	closed(first, 4); /* was never in */
+	closed(first, 4);
+	passes(100);
+	assert_int_equal(at(5), first);
+	assert_int_equal(counts->connections_waiting, 0);
+	opened(first, 7);
+	closed(first, 7); /* was never in */
+	assert_int_equal(at(7), -1);
+	opened(first, 8);
 	assert_int_equal(counts->connections_waiting, 1);
 	lose(first, GOODBYE_LEAVING);
 	assert_int_equal(counts->connections_waiting, 0);
@@ -167,6 +178,130 @@ static void full_is_not_broken(void **state)
 	assert_int_equal(at(8), second);
 	assert_int_equal(at(9), second);
 	assert_int_equal(counts->connections_waiting, 3);
+}
+
+/* What a dead target had said waits behind the living, and takes nobody's place. */
+static void the_dead_wait_behind(void **state)
+{
+	uint16_t first = join("t1", 0), second = join("t2", 0);
+
+	(void)state;
+	world.room = 2;
+	for (unsigned int port = 1; port <= 3; port++)
+		opened(first, port); /* 3 waits */
+	lose(first, 0);
+	passes(DEAD_AFTER_MS);
+	opened(second, 4);
+	opened(second, 5);
+	opened(second, 6); /* waits behind three of the dead */
+	assert_int_equal(at(4), second);
+	assert_int_equal(at(5), second);
+	assert_int_equal(target_of(first)->waiting, 3);
+	closed(second, 4);
+	passes(100);
+	assert_int_equal(at(4), -1);
+	assert_int_equal(at(6), second);
+	closed(second, 5);
+	passes(1000);
+	assert_int_equal(at(5), 1000 + second);
+	passes(60000);
+	assert_int_equal(target_of(first)->waiting, 2);
+	assert_int_equal(world.connection_count, 2);
+}
+
+/* A router without room does not know a target's table, however well it has heard it. */
+static void without_room_not_in_sync(void **state)
+{
+	uint16_t first, second;
+
+	(void)state;
+	activate(1);
+	first = join("t1", 1);
+	second = join("t2", 1);
+	world.room = 2;
+	opened(first, 1);
+	opened(first, 2);
+	assert_true(router_mirror_in_sync(world.mirror));
+	world.target_changes = 0;
+	opened(first, 3);
+	assert_int_equal(target_of(first)->waiting, 1);
+	assert_int_equal(target_of(first)->connections, 3);
+	assert_false(target_of(first)->in_sync);
+	assert_true(target_of(second)->in_sync);
+	assert_int_equal(state_of(first), TARGET_UP);
+	assert_true(target_of(first)->affinities_in_sync);
+	assert_false(router_mirror_in_sync(world.mirror));
+	assert_int_equal(router_mirror_missing(world.mirror), 1);
+	assert_true(world.target_changes > 0);
+
+	/* A new session, and a new term of office, make no room. */
+	open_session("t1");
+	say_list(first, MESSAGE_BEGIN, 1);
+	for (unsigned int port = 1; port <= 3; port++)
+		opened(first, port);
+	say_list(first, MESSAGE_DONE, 1);
+	answers_barrier(first, 1);
+	assert_false(target_of(first)->in_sync);
+	activate(2);
+	answers_barrier(first, 2);
+	answers_barrier(second, 2);
+	assert_false(target_of(first)->in_sync);
+	assert_true(target_of(second)->in_sync);
+
+	world.room = MOST;
+	passes(100);
+	assert_int_equal(target_of(first)->waiting, 0);
+	assert_false(target_of(first)->in_sync); /* full again at once, perhaps */
+	passes(9899);
+	assert_false(target_of(first)->in_sync);
+	passes(1);
+	assert_true(target_of(first)->in_sync);
+	assert_true(router_mirror_in_sync(world.mirror));
+}
+
+static void restored_linger_together(void **state)
+{
+	struct router_connection value = {.state = CONNECTION_LINGERS};
+	struct address address = client_address(200);
+
+	(void)state;
+	router_mirror_restore_target(world.mirror, 0, "t1", 1, &address, true);
+	for (unsigned int port = 1; port <= 3; port++) {
+		struct connection_key key = {.client = client_address(1),
+					     .client_port = htons((uint16_t)port)};
+
+		put_connection(NULL, &key, &value);
+		assert_int_equal(router_mirror_restore_connection(world.mirror, &key, &value), 0);
+	}
+	passes(0);
+	passes(59999);
+	assert_int_equal(world.connection_count, 3);
+	passes(1);
+	assert_int_equal(world.connection_count, 0);
+}
+
+/* A service is its address, port and protocol: under another name its connections are the same. */
+static void a_renamed_service_keeps_them(void **state)
+{
+	uint16_t target = join("t1", 0);
+
+	(void)state;
+	opened(target, 1);
+	forget_sent();
+	snprintf(world.services[0].name, NAME_SIZE, "store");
+	router_mirror_configure(world.mirror, world.services, world.scopes);
+	assert_int_equal(at(1), target);
+	assert_int_equal(sent_of_type(target, MESSAGE_SERVICE), 2);
+	say_list(target, MESSAGE_BEGIN, 2);
+	opened(target, 1);
+	say_list(target, MESSAGE_DONE, 2);
+	assert_int_equal(at(1), target);
+	assert_int_equal(target_of(target)->connections, 1);
+
+	world.services[0].key.port = htons(8080);
+	router_mirror_configure(world.mirror, world.services, world.scopes);
+	assert_int_equal(world.connection_count, 0);
+	assert_int_equal(target_of(target)->connections, 0);
 }
 
 static void unlisted_is_ignored(void **state)
@@ -191,8 +326,11 @@ static void unlisted_is_ignored(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(a_snapshot_replaces),  TEST(lingering),	     TEST(two_hold_the_same),
-		TEST(the_younger_is_alive), TEST(the_dead_give_way), TEST(full_is_not_broken),
+		TEST(a_snapshot_replaces),	TEST(lingering),
+		TEST(two_hold_the_same),	TEST(the_younger_is_alive),
+		TEST(the_dead_give_way),	TEST(full_is_not_broken),
+		TEST(the_dead_wait_behind),	TEST(without_room_not_in_sync),
+		TEST(restored_linger_together), TEST(a_renamed_service_keeps_them),
 		TEST(unlisted_is_ignored),
 	};
 

@@ -214,7 +214,8 @@ static void test_vlan(void **state)
 
 	(void)state;
 	if (!vlans) {
-		print_message("skipped: this kernel has no VLAN devices\n");
+		print_message(
+			"skipped: this kernel has no VLAN devices; scripts/test-kernel runs it\n");
 		skip();
 	}
 	hop = watch(3, "10.9.7.2");

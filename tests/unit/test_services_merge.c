@@ -108,6 +108,22 @@ static void one_address_and_port_two_names(void **state)
 	assert_int_equal(conflicts, 1);
 }
 
+/* One router has been told of a move, the other not yet: whoever takes over forwards what it knows.
+ */
+static void one_name_two_addresses(void **state)
+{
+	struct message_service first[] = {make("a", "203.0.113.10", 80, 1)};
+	struct message_service second[] = {make("a", "203.0.113.11", 80, 1)};
+	struct router_list lists[MAX_ROUTERS] = {
+		{true, true, true, true, 1, first},
+		{true, true, true, false, 1, second},
+	};
+
+	(void)state;
+	assert_int_equal(merge(lists, NULL, 0), 2);
+	assert_int_equal(conflicts, 0);
+}
+
 static void removed_only_when_nobody_may_have_it(void **state)
 {
 	struct message_service both[] = {make("a", "203.0.113.10", 80, 1),
@@ -172,6 +188,7 @@ static void numbers(void **state)
 	struct service_numbers *numbers = calloc(1, sizeof(*numbers));
 	struct message_service a = make("a", "203.0.113.10", 80, 1);
 	struct message_service moved = make("a", "203.0.113.10", 81, 1), again;
+	struct message_service renamed = make("b", "203.0.113.10", 80, 1);
 	bool referred[MAX_SERVICES] = {false}, scope_referred[MAX_SERVICES] = {false};
 	int first, second, scope;
 
@@ -186,6 +203,12 @@ static void numbers(void **state)
 	assert_true(services_scope_active(numbers, scope));
 	service_to_message(numbers, first, &again);
 	assert_memory_equal(&again, &a, sizeof(a));
+
+	/* Connections do not know its name. */
+	assert_int_equal(services_number(numbers, renamed.name, &renamed.key), first);
+	service_from_message(&renamed, scope, &numbers->service[first]);
+	assert_int_equal(services_find(numbers, "b"), first);
+	service_from_message(&a, scope, &numbers->service[first]);
 
 	/* Under another port it is another connection key: another number. */
 	second = services_number(numbers, moved.name, &moved.key);
@@ -224,9 +247,11 @@ static void numbers_run_out(void **state)
 	assert_non_null(numbers);
 	for (unsigned int i = 0; i < MAX_SERVICES; i++) {
 		snprintf(name, sizeof(name), "s%u", i);
+		service.key.port = htons((uint16_t)(1000 + i));
 		assert_int_equal(services_number(numbers, name, &service.key), i);
 		assert_int_equal(services_scope_number(numbers, name), i);
 	}
+	service.key.port = htons(1);
 	assert_int_equal(services_number(numbers, "one more", &service.key), -ENOSPC);
 	assert_int_equal(services_scope_number(numbers, "one more"), -ENOSPC);
 	free(numbers);
@@ -238,6 +263,7 @@ int main(void)
 		cmocka_unit_test(everything_that_any_lists),
 		cmocka_unit_test(active_router_wins),
 		cmocka_unit_test(one_address_and_port_two_names),
+		cmocka_unit_test(one_name_two_addresses),
 		cmocka_unit_test(removed_only_when_nobody_may_have_it),
 		cmocka_unit_test(kept_after_a_restart),
 		cmocka_unit_test(too_many),

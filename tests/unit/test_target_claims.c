@@ -236,15 +236,16 @@ static void a_published_affinity_is_not_refused(void **state)
 	assert_int_equal(world.affinity[0][CLIENT].id, id);
 }
 
-/* LOST against an affinity published under (10, 1000), or against a claim. */
-static void only_a_higher_term_wins(void **state)
+/* LOST against an affinity published under (10, 1000), or against a claim. The same term: another
+ * target has been given it too. */
+static void no_lower_term_wins(void **state)
 {
 	static const struct {
 		bool published;
 		struct term term;
 		bool lost;
 	} rows[] = {
-		{true, {9, 5000}, false}, {true, {10, 999}, false}, {true, {10, 1000}, false},
+		{true, {9, 5000}, false}, {true, {10, 999}, false}, {true, {10, 1000}, true},
 		{true, {10, 1001}, true}, {true, {11, 1}, true},    {false, {1, 1}, true},
 	};
 
@@ -412,7 +413,7 @@ int main(void)
 		ROW(an_answer_that_is_overtaken),
 		ROW(a_refused_claim_ends),
 		ROW(a_published_affinity_is_not_refused),
-		ROW(only_a_higher_term_wins),
+		ROW(no_lower_term_wins),
 		ROW(a_claim_that_ends_is_never_published),
 		ROW(takeover_asked_for_later_keeps_the_grants),
 		ROW(a_restarted_agent_knows_what_was_published),

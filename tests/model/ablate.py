@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Does the explorer see each rule?  Switches them off one at a time, in a copy of the sources, and explores.
+
+  make ablate                        every rule of the table below; minutes
+  make ablate RULES="barrier digest" only these
+
+A rule is switched off by a replacement in one file.  The text that is replaced has to be there exactly once: whoever changes the
+rule changes it here too.  With every rule on, no history may break a promise.  Prints, for each, the number of histories until a promise was broken, or that none was.
+Exits 1 if a rule that is expected to be seen was not, or if its text is not there.
+"""
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = ["tests/model/*.c", "sync/router_mirror.c", "sync/mirror_*.c", "sync/target_mirror.c", "sync/target_claims.c",
+           "sync/target_keys.c", "sync/target_stream.c", "sync/target_table.c", "common/codec.c", "common/address.c"]
+FLAGS = ["-std=gnu11", "-w", "-O2", "-fno-strict-aliasing", "-D_GNU_SOURCE", "-Itests/model/shim", "-Iinclude", "-Icommon", "-Isync",
+         "-Ibpf"]
+
+
+@dataclass
+class Rule:
+    name: str
+    off: str        # what happens without it
+    file: str
+    old: str
+    new: str
+    unseen: str = ""  # why no history shows it, if none does
+
+
+RULES = [
+    # -- one table, one writer
+    Rule("one-writer", "an END clears what XDP has noted",
+         "tests/model/plane.c", "	entry->used = value;\n	if (value)\n		entry->value = *value;\n	if (value &&",
+         "	entry->used = value;\n	router->plane.flows[client][port].used &= value && value->state == CONNECTION_OPEN;\n"
+         "	if (value)\n		entry->value = *value;\n	if (value &&"),
+    Rule("restore-connections", "a restarted agent throws away the pinned connections",
+         "sync/mirror_connections.c", "	if (!peer || key->service >= MAX_SERVICES ||", "	if (true || !peer ||"),
+    Rule("restore-affinities", "a restarted agent throws away the pinned affinities",
+         "sync/mirror_claims.c", "	if (!peer || !peer->info.in_roster || key->scope", "	if (true || key->scope"),
+    Rule("restore-tentative", "a restarted agent forgets what it has granted and was not told of",
+         "sync/mirror_claims.c", "	if (!value->clock) {", "	if (false) {"),
+    # -- the stream
+    Rule("level-events", "an event says what is, not only where to look",
+         "tests/model/agent.c", "	*value = (struct target_connection){.cookie",
+         "	if (target->said)\n		return target->said - 2;\n	*value = (struct target_connection){.cookie"),
+    Rule("rescan-on-loss", "lost events are not answered with a rescan",
+         "tests/model/agent.c", "		target->lost = false;\n		rescan(target);\n		return true;",
+         "		target->lost = false;\n		return true;"),
+    Rule("changes-sent", "what has changed after it was sent is not sent again",
+         "sync/target_table.c", "	take_out(table, entry);\n	append(table, entry);",
+         "	if (!entry->told) {\n		take_out(table, entry);\n		append(table, entry);\n	}"),
+    Rule("one-order", "messages of one session overtake each other",
+         "tests/model/session.c", "	*message = queue->message[queue->head++];\n",
+         "	if (queue->tail - queue->head > 1 && chance(20)) {\n"
+         "		struct message first = queue->message[queue->head];\n"
+         "		queue->message[queue->head] = queue->message[queue->head + 1];\n"
+         "		queue->message[queue->head + 1] = first;\n	}\n"
+         "	*message = queue->message[queue->head++];\n"),
+    Rule("one-session", "unread bytes of a replaced session are read",
+         "tests/model/plane.c", "	world.statistics->resyncs += reason == GOODBYE_RESYNC;\n",
+         "	if (reason == GOODBYE_REPLACED)\n		return;\n	world.statistics->resyncs += reason == GOODBYE_RESYNC;\n"),
+    Rule("affinities-first", "connections are sent before affinities",
+         "sync/target_stream.c", "	return next_affinity(mirror, router, message) || next_connection(mirror, router, message) ||",
+         "	return next_connection(mirror, router, message) || next_affinity(mirror, router, message) ||"),
+    Rule("drained", "DONE and barriers do not wait for the kernel's ring",
+         "sync/target_stream.c", "	if (!peer->drained || mirror->scanning", "	if (mirror->scanning"),
+    Rule("sweep-connections", "connections that a snapshot does not name stay",
+         "sync/mirror_connections.c", "		if (holding->mark != peer->mark)\n			withdraw", "		if (false)\n			withdraw"),
+    Rule("sweep-affinities", "affinities that a snapshot does not name stay",
+         "sync/mirror_claims.c", "		if (claim->mark != peer->mark)\n			withdraw", "		if (false)\n			withdraw"),
+    Rule("sweep-ready", "readiness that a session does not name stays",
+         "sync/mirror_targets.c", "			peer->ready[i].valid = false;", "			;"),
+    Rule("digest", "digests are not compared",
+         "sync/router_mirror.c", "	if (peer->info.digest_equal)\n		return 0;", "	peer->info.digest_equal = true;\n	return 0;"),
+    # -- takeover
+    Rule("barrier", "a new owner does not wait for barriers",
+         "sync/mirror_targets.c", "	return mirror->role != ROLE_ACTIVE || peer->barrier_answered;\n}\n\n/*\n * All",
+         "	return true;\n}\n\n/*\n * All"),
+    Rule("barrier-anew", "a barrier of an earlier activation counts",
+         "sync/router_mirror.c", "		if (peer)\n			peer->barrier_answered = false;", "		(void)peer;"),
+    Rule("barrier-epoch", "a late answer to an earlier barrier counts",
+         "sync/router_mirror.c", "mirror->role != ROLE_ACTIVE || epoch != mirror->epoch", "mirror->role != ROLE_ACTIVE"),
+    Rule("epoch", "what the agent has written holds for the next term of office too",
+         "bpf/choose.h", "	current = standing->active && sync->epoch == own->epoch;", "	current = standing->active;"),
+    Rule("hold-unactivated", "packets that come before `limpet activate` are guessed",
+         "bpf/choose.h", "	return !standing->active || question->now_ns <", "	return standing->active && question->now_ns <"),
+    Rule("hold-unknown", "unknown packets are not held while a table is missing",
+         "bpf/choose.h", "	if (standing->in_sync)\n		return false;\n	return", "	return false;\n	return"),
+    Rule("hold-syn", "SYNs do not wait for affinities",
+         "bpf/choose.h", "	if (question->service->affinity != AFFINITY_NONE && !standing.affinities_in_sync &&", "	if (false &&"),
+    Rule("linger-in-doubt", "what lingers is believed while a table is missing",
+         "bpf/choose.h", "	get_standing(&standing);\n	return holds(question, &standing);", "	return false;"),
+    Rule("term-of-office", "flows noted before the last change of role are believed",
+         "bpf/choose.h", "	return !own || flow->since_ns < own->since_ns;", "	return !own;"),
+    Rule("roster", "only targets with a session are expected",
+         "sync/mirror_targets.c", "		mirror->missing += !peer->info.in_sync;",
+         "		mirror->missing += peer->open && !peer->info.in_sync;"),
+    Rule("roster-on-disk", "a router that boots remembers nobody",
+         "tests/model/plane.c", "	router->boots++;", "	memset(router->roster, 0, sizeof(router->roster));\n	router->boots++;"),
+    Rule("down-holds", "unknown packets are not held for a target that is down",
+         "sync/mirror_targets.c", "		mirror->missing += !peer->info.in_sync;",
+         "		mirror->missing += !peer->info.in_sync && peer->info.state != TARGET_DOWN;"),
+    # -- flows and connections
+    Rule("syn-keeps", "a SYN displaces a connection",
+         "bpf/choose.h", "	if (is_open(known) && !target_dead(known->reported.target)) {", "	if (false) {"),
+    Rule("syn-keeps-noted", "a SYN displaces a handshake that was noted",
+         "bpf/choose.h", "	if (is_noted(known) && !over && !target_dead(flow->target)) {", "	if (false) {"),
+    Rule("late-syn", "a late SYN of what is noted opens the 4-tuple anew when an older connection lingers",
+         "bpf/choose.h", " && flow->isn != question->tcp->sequence;", ";"),
+    Rule("isn-match", "a half-open flow matches any sequence number",
+         "bpf/choose.h", "is_half_open(known) && !is_open(known) && flow_follows(flow, question->tcp->sequence)",
+         "is_half_open(known) && !is_open(known)"),
+    Rule("noted-first", "a report comes before what this router has noted",
+         "bpf/choose.h", "	if (is_noted(known) && !(is_open(known) && target_dead(flow->target)))",
+         "	if (is_noted(known) && !is_open(known))"),
+    Rule("noted-wins", "the mirror does not ask what this router has noted",
+         "sync/mirror_connections.c", "	if (!mirror->ops.noted)", "	if (true)"),
+    Rule("flow-ages", "a noted flow that nobody reports is believed for ever",
+         "bpf/choose.h", "	return flow->state == FLOW_STATE_NOTED && now_ns >=", "	return false && now_ns >="),
+    Rule("drop-once", "an unknown packet is guessed at first sight",
+         "bpf/choose.h", "	if (!sighting_ripe(&question->key, standing.since_ns, question->now_ns)) {", "	if (false) {"),
+    Rule("guess-affinity", "a guess does not look at the affinity",
+         "bpf/choose.h", "	if (affinity_holder(question, &target) == HOLDER_USABLE) {\n		count(COUNT_GUESS", "	if (false) {\n		count(COUNT_GUESS"),
+    Rule("close-owner", "an END removes whoever's entry",
+         "sync/mirror_connections.c", "	if (record->target != peer->number)\n		return;\n	next", "	next"),
+    Rule("younger-wins", "of two holders the first stays, though the second has just been established",
+         "sync/mirror_connections.c", "	    (fresh && seen != record->target))", "	    false)"),
+    Rule("successor", "when the holder's entry goes, the other holder's is not put in place",
+         "sync/mirror_connections.c", "	next = successor(mirror, record);\n	if (next != NO_NUMBER)\n		open_at",
+         "	next = NO_NUMBER;\n	if (next != NO_NUMBER)\n		open_at"),
+    Rule("linger", "what has closed is forgotten at once",
+         "sync/mirror_connections.c", "	else if (queue != QUEUE_NONE && record->placed)", "	else if (false)"),
+    Rule("dead-gives-way", "a dead target's entry does not give way to a living one's",
+         "sync/mirror_connections.c", "	return !peer || peer->info.state == TARGET_GONE;", "	return !peer;"),
+    Rule("purge", "a target that has left leaves its connections",
+         "sync/mirror_targets.c", "	mirror_connections_purge(mirror, peer);\n	mirror_claims_purge", "	mirror_claims_purge"),
+    # -- distribution
+    Rule("pure-hash", "each router distributes by numbers of its own",
+         "tests/model/forward.c", "(uint8_t)current->targets[i].name[1]", "i"),
+    Rule("drain", "a drain is not noticed",
+         "sync/router_mirror.c", "	peer->info.draining = condition->draining;\n", ""),
+    Rule("usable", "an affinity's target gets new connections though it is down",
+         "bpf/choose.h", "	return target_usable(affinity->target) ? HOLDER_USABLE", "	return true ? HOLDER_USABLE"),
+    # -- claims
+    Rule("highest-term", "the lowest published term wins",
+         "sync/mirror_claims.c", "if (!best || claim_above(mirror, claim, best))", "if (!best || claim_above(mirror, best, claim))"),
+    Rule("refuse-held", "a client that is held is granted to anybody",
+         "sync/mirror_claims.c", "	    !may_take_over(mirror, claim)) {", "	    false) {"),
+    Rule("answer-in-sync", "claims are answered before all affinities are here",
+         "sync/mirror_claims.c", "mirror->role != ROLE_ACTIVE || !router_mirror_affinities_in_sync(mirror)", "mirror->role != ROLE_ACTIVE"),
+    Rule("standby-silent", "a standby answers claims",
+         "sync/mirror_claims.c", "mirror->role != ROLE_ACTIVE || !router_mirror_affinities_in_sync(mirror)",
+         "!router_mirror_affinities_in_sync(mirror)"),
+    Rule("grant-first", "what is granted and not published does not come first",
+         "sync/mirror_claims.c", "	if (comes_first(mirror, contest, best)) {", "	if (false) {"),
+    Rule("grant-void", "what is granted comes first though its target is down",
+         "sync/mirror_claims.c", "			 !is_void(mirror, contest->tentative));", "			 true);"),
+    Rule("same-term", "of two affinities with the same term both stay",
+         "sync/target_claims.c", "		if (!term_above(&affinity->term, &answer->term))",
+         "		if (term_above(&answer->term, &affinity->term))"),
+    Rule("published", "a grant, not its publication, displaces the former holder",
+         "sync/mirror_claims.c", "	install(mirror, contest, winner, clock);\n	if (contest->claims)",
+         "	if (best && winner != best->target) {\n		struct claim *former = claim_find(contest, best->target);\n"
+         "		if (!former->told && mirror->peers[former->target]->open) {\n			former->told = true;\n"
+         "			reply(mirror, former, MESSAGE_LOST, &contest->tentative_term, 0);\n		}\n	}\n"
+         "	install(mirror, contest, winner, clock);\n	if (contest->claims)"),
+    Rule("lost", "who has lost is not told",
+         "sync/mirror_claims.c", "		reply(mirror, claim, MESSAGE_LOST, &best->term, 0);", ""),
+    Rule("gossip-router", "routers do not hear of clocks",
+         "sync/router_mirror.c", "	mirror->clock = clock;\n	return 0;", "	return 0;"),
+    Rule("gossip-target", "targets do not pass clocks on",
+         "sync/target_mirror.c", "	mirror->clock = clock;\n	return 0;", "	return 0;"),
+    Rule("void-down", "a claim to a client whose holder is down is refused",
+         "sync/mirror_claims.c", "	return !peer || peer->info.state == TARGET_DOWN || peer->info.state == TARGET_GONE;", "	return !peer;"),
+    Rule("ask-new-owner", "a new owner does not answer claims that it has heard as a standby",
+         "sync/mirror_claims.c", "			pend(mirror, claim, true);\n", ""),
+    Rule("ask-anew", "a claim is answered once, not once a session",
+         "sync/mirror_claims.c", "		claim->answered = claim->told = false;\n		pend", "		claim->told = false;\n		pend"),
+    Rule("ask-id", "another request of the same target is taken for answered",
+         "sync/mirror_claims.c", "	if (claim->session != peer->session || claim->id != message->id)", "	if (claim->session != peer->session)"),
+    Rule("term-pinned", "a restarted target does not remember what is published",
+         "sync/target_keys.c", "	if (!mirror->ops.published(mirror->context, key, id, &term))", "	if (true)"),
+    Rule("refused-ends", "a refused affinity goes on",
+         "sync/target_claims.c", "		end_affinity(mirror, affinity, end_of(answer->reason));", "		;"),
+    Rule("lost-higher", "LOST with a lower term ends an affinity",
+         "sync/target_claims.c", "		if (!term_above(&affinity->term, &answer->term))", "		if (true)"),
+    Rule("wait-active", "any router's grant publishes",
+         "sync/target_claims.c", "	if (needed && !(needed & ~claim->granted))", "	if (needed && claim->granted)"),
+    Rule("grants-in-session", "grants outlive their session",
+         "sync/target_claims.c", "		claim->granted &= (uint16_t)~reader_bit(router);", "		(void)router;"),
+    Rule("unnoticed", "a router whose session has just ended need not grant",
+         "sync/target_mirror.c", "		peer->counts_until_ms = mirror->now_ms + UNNOTICED_MS;", "		;"),
+    Rule("unattended-waits", "claims do not wait for a target whose agent is away",
+         "sync/mirror_targets.c", "	return mirror->now_ms < since + UNATTENDED_MS;", "	return false;"),
+    Rule("unattended-ends", "claims wait for a target whose agent is away, for ever",
+         "sync/mirror_targets.c", "	return mirror->now_ms < since + UNATTENDED_MS;", "	return true;"),
+    Rule("give-up", "a dead target's affinities stay",
+         "sync/mirror_targets.c", "	mirror_claims_purge(mirror, peer);\n	mirror_connections_give_up", "	mirror_connections_give_up"),
+]
+
+# What "level-events" needs besides.
+ALSO = {"level-events": [
+    ("tests/model/world.h", "	struct kernel_event ring[EVENTS];", "	int said; /* 0: nothing; 1: absent; 2: present, as -ENOENT and 0 */\n	struct kernel_event ring[EVENTS];"),
+    ("tests/model/world.h", "struct kernel_event {\n", "struct kernel_event {\n	int said;\n"),
+    ("tests/model/agent.c", "	if (target->said)\n		return target->said - 2;", "	if (target->said)\n		return target->said == 1 ? -ENOENT : 0;"),
+    ("tests/model/agent.c", "		target_mirror_connection(target->mirror, &key, event.how);",
+     "		target->said = event.said;\n		target_mirror_connection(target->mirror, &key, event.how);\n		target->said = 0;"),
+    ("tests/model/agent.c", "	if (!model_connection(key, &client, &port) || !target->sockets[client][port])\n		return -ENOENT;\n",
+     "	if (!target->said && (!model_connection(key, &client, &port) || !target->sockets[client][port]))\n		return -ENOENT;\n"),
+    ("tests/model/kernel.c", "	if (target->events >= EVENTS) {", "	event.said = !event.affinity && target->sockets[event.client][event.port] ? 2 : 1;\n	if (target->events >= EVENTS) {"),
+]}
+
+
+def replace(tree, file, old, new):
+    path = tree / file
+    text = path.read_text(encoding="utf-8")
+    if text.count(old) != 1:
+        raise ValueError(f"{file}: the text of the rule is there {text.count(old)} times, not once")
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def build(tree, cc):
+    sources = [str(path.relative_to(tree)) for pattern in SOURCES for path in sorted(tree.glob(pattern))]
+    subprocess.run([cc, *FLAGS, "-o", "explorer", *sources], cwd=tree, check=True)
+
+
+def explore(tree, runs, limit):
+    try:
+        done = subprocess.run(["./explorer", "--runs", str(runs)], cwd=tree, capture_output=True, text=True, timeout=limit,
+                              errors="replace")
+    except subprocess.TimeoutExpired:
+        return False, f"nothing within {limit} s"
+    lines = done.stdout.splitlines()
+    if done.returncode == 0:
+        return False, f"nothing in {runs} histories"
+    if done.returncode != 1:
+        return True, f"ends with status {done.returncode}"
+    seed = int(lines[0].split()[1].rstrip(":"))
+    short = next((line.split(": ", 1)[1] for line in lines if line.startswith("made short")), lines[0])
+    return True, f"after {seed + 1}: {short}"
+
+
+def switch_off(rule, arguments):
+    with tempfile.TemporaryDirectory(prefix="ablate.") as name:
+        tree = Path(name)
+        for part in ("bpf", "common", "include", "sync", "tests/model"):
+            shutil.copytree(ROOT / part, tree / part)
+        try:
+            if rule.file:
+                replace(tree, rule.file, rule.old, rule.new)
+            for also in ALSO.get(rule.name, []):
+                replace(tree, *also)
+            build(tree, arguments.cc)
+        except (ValueError, subprocess.CalledProcessError) as error:
+            return None, str(error)
+        return explore(tree, arguments.runs, arguments.limit)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rules", nargs="*", help="names; all of them if none is given")
+    parser.add_argument("--runs", type=int, default=20000, help="histories, at most")
+    parser.add_argument("--limit", type=int, default=120, help="seconds, at most")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--cc", default="gcc")
+    arguments = parser.parse_args()
+    unknown = set(arguments.rules) - {rule.name for rule in RULES}
+    if unknown:
+        parser.error(f"no such rule: {', '.join(sorted(unknown))}")
+    rules = [rule for rule in RULES if not arguments.rules or rule.name in arguments.rules]
+    seen, what = switch_off(Rule("", "", "", "", ""), arguments)
+    if seen is not False:
+        print(f"with every rule on: {what}", file=sys.stderr)
+        return 1
+    wrong = 0
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        for rule, (seen, what) in zip(rules, pool.map(lambda rule: switch_off(rule, arguments), rules)):
+            wrong += seen is None or not seen and not rule.unseen
+            print(f"{rule.name:20} {'seen' if seen else 'FAILED' if seen is None else 'unseen':7} {what}"
+                  + (f" ({rule.unseen})" if rule.unseen and not seen else ""), flush=True)
+    print(f"{len(rules)} rules, {wrong} not as expected")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
