@@ -48,6 +48,7 @@ BPF_TESTS  := $(patsubst tests/bpf/%.c,$(BUILD)/tests/bpf/%,$(wildcard tests/bpf
 # What tests/bpf/test_*.c share.
 BPF_TEST_PARTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/bpf/test_%,$(wildcard tests/bpf/*.c)))
 LAB_BPF    := $(patsubst tests/net/%.bpf.c,$(BUILD)/tests/net/%.bpf.o,$(wildcard tests/net/*.bpf.c))
+LAB_TOOLS  := $(patsubst tests/net/%.c,$(BUILD)/tests/net/%,$(filter-out %.bpf.c,$(wildcard tests/net/*.c)))
 EXAMPLES   := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
 
 SONAME := liblimpet.so.1
@@ -113,6 +114,11 @@ $(BUILD)/tests/net/%.bpf.o: tests/net/%.bpf.c
 	@mkdir -p $(@D)
 	$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 
+# What the tests in network namespaces send.
+$(BUILD)/tests/net/%: tests/net/%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -D_GNU_SOURCE -o $@ $<
+
 # libFuzzer; common/ is built again with its instrumentation.
 $(BUILD)/tests/fuzz/%: tests/fuzz/%.c common/codec.c
 	@mkdir -p $(@D)
@@ -131,7 +137,7 @@ $(BUILD)/tests/model/explorer: $(MODEL) $(BUILD)/sync.a $(BUILD)/common.a
 
 unit-tests: $(UNIT_TESTS)
 bpf-tests: $(BPF_TESTS)
-lab: all $(LAB_BPF) ## what scripts/lab and the tests in network namespaces run
+lab: all $(LAB_BPF) $(LAB_TOOLS) ## what scripts/lab and the tests in network namespaces run
 tests: unit-tests bpf-tests lab
 
 check-unit: unit-tests ## pure rules and wire; any user

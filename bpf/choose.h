@@ -12,7 +12,8 @@
 
 #include "distribute.h"
 #include "flows.h"
-#include "parse.h"
+#include "handshakes.h"
+#include "present.h"
 
 /* What a choice ends with, if not with the number of a target. */
 #define CHOICE_DROP   -1 /* counted */
@@ -21,10 +22,12 @@
 
 struct question {
 	struct connection_key key;
+	struct flow_id id; /* the key's */
+	const struct settings *settings;
 	const struct router_service *service;
+	__u32 sequence; /* the service's */
 	const struct tcp *tcp;
 	__u64 now_ns;
-	__u64 hold_ns;
 };
 
 /* The role and how far the targets' tables are here. */
@@ -53,21 +56,13 @@ static __always_inline void get_standing(struct standing *standing)
 	standing->affinities_in_sync = current && sync->affinities_in_sync;
 }
 
-static __always_inline __u16 target_flags(__u32 number)
+/* Is the service's element being changed, or has it been since the question was asked? Then what
+ * was read of it may be half of one thing and half of another. */
+static __always_inline bool service_changes(const struct question *question)
 {
-	const struct target *target = bpf_map_lookup_elem(&targets, &number);
+	const volatile struct router_service *service = question->service;
 
-	return target ? target->flags : TARGET_DEAD;
-}
-
-static __always_inline bool target_dead(__u32 number)
-{
-	return target_flags(number) & TARGET_DEAD;
-}
-
-static __always_inline bool target_usable(__u32 number)
-{
-	return (target_flags(number) & (TARGET_USABLE | TARGET_DEAD)) == TARGET_USABLE;
+	return question->sequence & 1 || service->sequence != question->sequence;
 }
 
 /* The target in this connection's slot of a ring; CHOICE_DROP, counted, if there is none. */
@@ -121,6 +116,8 @@ static __always_inline enum holder affinity_holder(const struct question *questi
 	if (question->service->affinity == AFFINITY_NONE)
 		return HOLDER_NONE;
 	mask_address(&key.client, question->service->client_prefix);
+	if (!may_be_present(question->settings, affinity_hash(question->settings, &key)))
+		return HOLDER_NONE;
 	affinity = bpf_map_lookup_elem(&affinities, &key);
 	if (!affinity)
 		return HOLDER_NONE;
@@ -129,7 +126,7 @@ static __always_inline enum holder affinity_holder(const struct question *questi
 }
 
 /* A SYN that belongs to nothing that is known. */
-static __noinline int choose_new(const struct question *question)
+static __always_inline int choose_new(const struct question *question)
 {
 	__u32 service = question->key.service;
 	const struct service_state *state;
@@ -138,11 +135,11 @@ static __noinline int choose_new(const struct question *question)
 	__u16 target = 0;
 	int choice;
 
-	if (!question->service->serving) {
-		count(COUNT_DROP_NOT_SERVING);
-		return CHOICE_DROP;
-	}
+	if (!question->service->serving)
+		goto not_serving;
 	holder = affinity_holder(question, &target);
+	if (service_changes(question))
+		goto not_serving;
 	if (holder == HOLDER_USABLE) {
 		count(COUNT_NEW_AFFINITY);
 		choice = target;
@@ -166,9 +163,12 @@ static __noinline int choose_new(const struct question *question)
 		return choice;
 	count(holder == HOLDER_NONE ? COUNT_NEW_DISTRIBUTED : COUNT_AFFINITY_UNUSABLE);
 note:
-	flow_note(&question->key, FLOW_STATE_HALF_OPEN, choice, question->tcp->sequence,
-		  question->now_ns);
+	noted_forget(&question->id);
+	half_open_note(&question->id, choice, question->tcp->sequence, question->now_ns);
 	return choice;
+not_serving:
+	count(COUNT_DROP_NOT_SERVING);
+	return CHOICE_DROP;
 }
 
 /* Targets' tables are still missing: what is not known for certain is held. */
@@ -176,13 +176,25 @@ static __always_inline bool holds(const struct question *question, const struct 
 {
 	if (standing->in_sync)
 		return false;
-	return !standing->active || question->now_ns < standing->since_ns + question->hold_ns;
+	return !standing->active ||
+	       question->now_ns < standing->since_ns + question->settings->hold_ns;
+}
+
+/* From now on it is this flow's target, before any report. What was read of the tables until now is
+ * out of date, so none of it gets into the fast path. */
+static __always_inline void note(const struct question *question, __u16 target, __u32 isn)
+{
+	noted_note(&question->id, target, isn, question->now_ns);
+	half_open_forget(&question->id);
+	flow_changed(&question->id);
 }
 
 /* Any other packet that belongs to nothing that is known: a wrong guess is a RST (promise 4). */
 static __noinline int choose_unknown(const struct question *question)
 {
+	__u64 since_ns = question->service->since_ns;
 	struct standing standing;
+	enum holder holder;
 	__u16 target = 0;
 	int choice;
 
@@ -191,7 +203,9 @@ static __noinline int choose_unknown(const struct question *question)
 		count(COUNT_HELD_UNKNOWN);
 		return CHOICE_DROP;
 	}
-	if (!sighting_ripe(&question->key, standing.since_ns, question->now_ns)) {
+	if (since_ns < standing.since_ns)
+		since_ns = standing.since_ns;
+	if (!sighting_ripe(&question->key, since_ns, question->now_ns)) {
 		count(COUNT_HELD_SIGHTING);
 		return CHOICE_DROP;
 	}
@@ -202,7 +216,12 @@ static __noinline int choose_unknown(const struct question *question)
 		count(COUNT_GUESS_UNSYNCED);
 		goto note;
 	}
-	if (affinity_holder(question, &target) == HOLDER_USABLE) {
+	holder = affinity_holder(question, &target);
+	if (service_changes(question)) {
+		count(COUNT_HELD_UNKNOWN);
+		return CHOICE_DROP;
+	}
+	if (holder == HOLDER_USABLE) {
 		count(COUNT_GUESS_AFFINITY);
 		choice = target;
 		goto note;
@@ -214,8 +233,7 @@ static __noinline int choose_unknown(const struct question *question)
 note:
 	/* What ends a connection is nothing to remember it by. */
 	if (!question->tcp->rst && !question->tcp->fin)
-		flow_note(&question->key, FLOW_STATE_NOTED, choice, question->tcp->sequence,
-			  question->now_ns);
+		note(question, choice, question->tcp->sequence);
 	return choice;
 }
 
@@ -229,64 +247,74 @@ static __noinline bool lingers_in_doubt(const struct question *question)
 	return holds(question, &standing);
 }
 
-/* What is known of a flow; `flow` counts only if has_flow, `reported` only if has_report. */
+/* What is known of a flow; each member counts only if its has_ is true. */
 struct knowledge {
-	struct flow flow;
+	struct handshake noted, half_open;
 	struct router_connection reported;
-	bool has_flow, has_report;
+	bool has_noted, has_half_open, has_report;
 };
 
-/* Noted in another term of office: since then, the flow may have gone through another router. */
-static __always_inline bool is_bygone(const struct flow *flow)
+/* Noted before this router's role, the service's number or the target's number began to mean what
+ * they mean now. Of another term of office: since then, the flow may have gone through another
+ * router. */
+static __always_inline bool is_bygone(const struct question *question,
+				      const struct handshake *handshake)
 {
-	__u32 zero = 0;
+	__u32 zero = 0, number = handshake->target;
 	const struct router_role *own = bpf_map_lookup_elem(&role, &zero);
+	const struct target *target = bpf_map_lookup_elem(&targets, &number);
 
-	return !own || flow->since_ns < own->since_ns;
+	return !own || !target || handshake->ticks <= handshake_ticks(own->since_ns) ||
+	       handshake->ticks <= handshake_ticks(target->since_ns) ||
+	       handshake->ticks <= handshake_ticks(question->service->since_ns);
 }
 
 /* Noted, and its target, in sync, has had NOTED_NS to report it. */
-static __always_inline bool is_overdue(const struct flow *flow, __u64 now_ns)
+static __always_inline bool is_overdue(const struct handshake *noted, __u64 now_ns)
 {
-	return flow->state == FLOW_STATE_NOTED && now_ns >= flow->since_ns + NOTED_NS &&
-	       target_flags(flow->target) & TARGET_IN_SYNC;
+	return handshake_ticks(now_ns) >= noted->ticks + handshake_ticks(NOTED_NS) &&
+	       target_flags(noted->target) & TARGET_IN_SYNC;
+}
+
+/* Has the report made it permanent? */
+static __always_inline bool is_reported(const struct knowledge *known,
+					const struct handshake *handshake)
+{
+	return known->has_report && known->reported.state == CONNECTION_OPEN &&
+	       known->reported.target == handshake->target;
 }
 
 /*
- * Look up what is known, and let go of what is no longer to be believed: a flow that the report has
- * made permanent, one whose report is overdue, and one of another term of office.
+ * Look up what is known, and let go of what is no longer to be believed: a handshake that the
+ * report has made permanent, one whose report is overdue, and what is bygone.
  */
-static __always_inline void get_knowledge(const struct connection_key *key, __u64 now_ns,
-					  struct knowledge *known)
+static __always_inline void get_knowledge(const struct question *question, struct knowledge *known)
 {
-	const struct router_connection *reported = bpf_map_lookup_elem(&connections, key);
-	bool permanent, bygone;
+	const struct router_connection *reported = NULL;
+	bool bygone;
 
+	if (may_be_present(question->settings, question->id.hash))
+		reported = bpf_map_lookup_elem(&connections, &question->key);
 	known->has_report = reported;
 	if (reported)
 		known->reported = *reported;
-	known->has_flow = flow_lookup(key, &known->flow);
-	if (!known->has_flow)
+	known->has_half_open = half_open_lookup(&question->id, &known->half_open);
+	if (known->has_half_open &&
+	    (is_reported(known, &known->half_open) || is_bygone(question, &known->half_open))) {
+		half_open_forget(&question->id);
+		known->has_half_open = false;
+	}
+	known->has_noted = noted_lookup(&question->id, &known->noted);
+	if (!known->has_noted)
 		return;
-	permanent = known->has_report && known->reported.state == CONNECTION_OPEN &&
-		    known->reported.target == known->flow.target;
-	bygone = is_bygone(&known->flow);
-	if (!permanent && !bygone && !is_overdue(&known->flow, now_ns))
+	bygone = is_bygone(question, &known->noted);
+	if (!bygone && !is_reported(known, &known->noted) &&
+	    !is_overdue(&known->noted, question->now_ns))
 		return;
 	if (!bygone && !known->has_report)
 		count(COUNT_FLOW_EXPIRED);
-	flow_forget(key);
-	known->has_flow = false;
-}
-
-static __always_inline bool is_noted(const struct knowledge *known)
-{
-	return known->has_flow && known->flow.state == FLOW_STATE_NOTED;
-}
-
-static __always_inline bool is_half_open(const struct knowledge *known)
-{
-	return known->has_flow && known->flow.state == FLOW_STATE_HALF_OPEN;
+	noted_forget(&question->id);
+	known->has_noted = false;
 }
 
 static __always_inline bool is_open(const struct knowledge *known)
@@ -298,10 +326,13 @@ static __always_inline bool is_open(const struct knowledge *known)
  * A SYN that was sent again goes where it went, for its answer may be on its way; not for long: a
  * target that nobody serves at any more drops it, and only choosing anew finds that out.
  */
-static __always_inline bool is_same_syn(const struct question *question, const struct flow *flow)
+static __always_inline bool is_same_syn(const struct question *question,
+					const struct handshake *half_open)
 {
-	return flow->isn == question->tcp->sequence &&
-	       question->now_ns < flow->since_ns + SYN_SAME_NS && target_usable(flow->target);
+	return half_open->isn == question->tcp->sequence &&
+	       handshake_ticks(question->now_ns) <
+		       half_open->ticks + handshake_ticks(SYN_SAME_NS) &&
+	       target_usable(half_open->target);
 }
 
 /* A SYN: goes where its 4-tuple is known, and changes nothing there; that target's kernel knows
@@ -309,23 +340,24 @@ static __always_inline bool is_same_syn(const struct question *question, const s
 static __always_inline int choose_syn(const struct question *question,
 				      const struct knowledge *known)
 {
-	const struct flow *flow = &known->flow;
+	const struct handshake *half_open = &known->half_open, *noted = &known->noted;
 	/* What was noted has been reported since, and has closed; but not if this is its own SYN,
 	 * late: then what has closed is an older connection of this 4-tuple. */
 	bool over = known->has_report && !is_open(known) &&
-		    known->reported.target == flow->target && flow->isn != question->tcp->sequence;
+		    known->reported.target == noted->target &&
+		    noted->isn != question->tcp->sequence;
 
-	if (is_noted(known) && !over && !target_dead(flow->target)) {
+	if (known->has_noted && !over && !target_dead(noted->target)) {
 		count(COUNT_FLOW_NOTED);
-		return flow->target;
+		return noted->target;
 	}
 	if (is_open(known) && !target_dead(known->reported.target)) {
 		count(COUNT_FLOW_CONNECTION);
 		return known->reported.target;
 	}
-	if (is_half_open(known) && is_same_syn(question, flow)) {
+	if (known->has_half_open && is_same_syn(question, half_open)) {
 		count(COUNT_FLOW_HALF_OPEN);
-		return flow->target;
+		return half_open->target;
 	}
 	return choose_new(question);
 }
@@ -344,29 +376,52 @@ static __always_inline int known_target(__u16 target, enum counter counter)
 static __always_inline int choose_other(const struct question *question,
 					const struct knowledge *known)
 {
-	const struct flow *flow = &known->flow;
+	const struct handshake *half_open = &known->half_open, *noted = &known->noted;
 
 	/* A report of an older connection does not displace a handshake that was seen here. */
-	if (is_noted(known) && !(is_open(known) && target_dead(flow->target)))
-		return known_target(flow->target, COUNT_FLOW_NOTED);
-	if (is_half_open(known) && !is_open(known) && flow_follows(flow, question->tcp->sequence)) {
-		if (!question->tcp->rst && !target_dead(flow->target))
-			flow_note(&question->key, FLOW_STATE_NOTED, flow->target, flow->isn,
-				  question->now_ns);
-		return known_target(flow->target, COUNT_FLOW_HALF_OPEN);
+	if (known->has_noted && !(is_open(known) && target_dead(noted->target)))
+		return known_target(noted->target, COUNT_FLOW_NOTED);
+	if (known->has_half_open && !is_open(known) &&
+	    half_open_follows(half_open, question->tcp->sequence)) {
+		if (!question->tcp->rst && !target_dead(half_open->target))
+			note(question, half_open->target, half_open->isn);
+		return known_target(half_open->target, COUNT_FLOW_HALF_OPEN);
 	}
 	if (is_open(known) || (known->has_report && !lingers_in_doubt(question)))
 		return known_target(known->reported.target, COUNT_FLOW_CONNECTION);
 	return choose_unknown(question);
 }
 
-/* A target's number, CHOICE_DROP or CHOICE_REFUSE. */
+/* What the fast path remembers of a flow that is no SYN's, if its target is to be had; or NO_FLOW.
+ */
+static __always_inline int fast_path(const struct flow_id *id)
+{
+	int target = flow_recall(id);
+
+	if (target < 0 || target_dead(target))
+		return NO_FLOW;
+	count(COUNT_FLOW_CONNECTION);
+	return target;
+}
+
+/* A target's number, CHOICE_DROP or CHOICE_REFUSE; from the tables. What comes of an open
+ * connection's report alone is remembered for the fast path. */
 static __noinline int choose(const struct question *question)
 {
 	struct knowledge known = {};
+	__u64 version;
+	int choice;
 
-	get_knowledge(&question->key, question->now_ns, &known);
-	return question->tcp->syn ? choose_syn(question, &known) : choose_other(question, &known);
+	if (question->tcp->syn) {
+		get_knowledge(question, &known);
+		return choose_syn(question, &known);
+	}
+	version = flow_version(&question->id);
+	get_knowledge(question, &known);
+	choice = choose_other(question, &known);
+	if (choice >= 0 && is_open(&known) && !known.has_noted)
+		flow_remember(&question->id, choice, version);
+	return choice;
 }
 
 /*
@@ -374,16 +429,16 @@ static __noinline int choose(const struct question *question)
  * seen here. The sequence number that is quoted is the server's, so a half-open flow is believed,
  * last.
  */
-static __always_inline int flow_owner(const struct connection_key *key, __u64 now_ns)
+static __always_inline int flow_owner(const struct question *question)
 {
 	struct knowledge known = {};
 
-	get_knowledge(key, now_ns, &known);
-	if (is_noted(&known))
-		return known.flow.target;
+	get_knowledge(question, &known);
+	if (known.has_noted)
+		return known.noted.target;
 	if (known.has_report)
 		return known.reported.target;
-	return is_half_open(&known) ? known.flow.target : CHOICE_DROP;
+	return known.has_half_open ? known.half_open.target : CHOICE_DROP;
 }
 
 #endif

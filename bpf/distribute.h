@@ -25,16 +25,14 @@ static inline __attribute__((always_inline)) __u64 distribute_mix(__u64 word)
 static inline __attribute__((always_inline)) __u64 distribute_word(const struct address *address,
 								   int index)
 {
-	const __u8 *byte = address->byte + 4 * index;
+	__u32 word = ((const __u32 *)address->byte)[index];
 
-	return (__u64)byte[0] << 24 | (__u64)byte[1] << 16 | (__u64)byte[2] << 8 | byte[3];
+	return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? __builtin_bswap32(word) : word;
 }
 
 static inline __attribute__((always_inline)) __u64 distribute_port(__be16 port)
 {
-	const __u8 *byte = (const __u8 *)&port;
-
-	return (__u64)byte[0] << 8 | byte[1];
+	return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? __builtin_bswap16(port) : port;
 }
 
 static inline __attribute__((always_inline)) __u32

@@ -1,83 +1,126 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * flows.h - what this router has itself seen: handshakes that it has forwarded (router/flows) and
- * unknown flows that it waits for a report of (router/sightings).
+ * flows.h - the fast path's memory: copies of what router/connections says of open connections, one
+ * cache line for one packet. It may forget anything at any time. Why it is never wrong:
  *
- * Both tables may forget at any time, and may not be wrong. Why they are not: an entry is made only
- * of a packet of that very 4-tuple, by XDP alone; a half-open one matches only what follows its
- * SYN's sequence number closely, so a forged SYN draws no packet of another connection to itself; a
- * noted one ends when its target's report has arrived, or should have, and when this router's role
- * changes (choose.h). What choose.h needs of the table are the calls below, which hand out copies:
- * how the table is kept is known here only.
+ *  1. An entry is one word, and tells its flow from all others by itself (flow_id.h).
+ *  2. An entry counts only while its stamp is the version of its set. Whoever changes what an
+ * answer depends on changes the version afterwards: `router_agent` when it writes
+ * router/connections, XDP when it notes a handshake, which comes before a report (choose.h). From
+ * then on the old answer is not given.
+ *  3. Who makes an entry has read the version before anything that the answer rests on. If there
+ * was a change since, the stamp is already out of date.
+ *  4. A stamp is a byte and comes round after 256 changes. By then the entry is gone: a change
+ *     empties the set, and who makes an entry takes it back if the version is another one by then.
+ *     To be misled, a CPU would have to stand still within these few instructions while one set,
+ *     out of at least 65,536, sees 256 changes.
+ *
+ * Programs on different CPUs need no locks for this. The version is changed and checked by atomic
+ * operations, which are full barriers.
  */
 #ifndef LIMPET_FLOWS_H
 #define LIMPET_FLOWS_H
 
-#include <stdbool.h>
-
+#include "flow_id.h"
 #include "router_maps.h"
 
-/* Precise, not the cheaper clock of the last tick: compared with times of user space (role). */
-static __always_inline __u64 flow_now_ns(void)
+#define NO_FLOW -1
+
+static __always_inline volatile struct flow_set *flow_set(const struct flow_id *id)
 {
-	return bpf_ktime_get_ns();
+	__u32 set = id->set;
+
+	return bpf_map_lookup_elem(&flows, &set);
 }
 
-/* A copy of what is known of this flow; false: nothing. */
-static __always_inline bool flow_lookup(const struct connection_key *key, struct flow *flow)
+static __always_inline __u64 flow_word(const struct flow_id *id, __u64 version)
 {
-	const struct flow *entry = bpf_map_lookup_elem(&flows, key);
-
-	if (!entry)
-		return false;
-	*flow = *entry;
-	return true;
+	return id->word | version << FLOW_STAMP_SHIFT;
 }
 
-/* Note, in place of what was there, that this flow's packets have gone to this target since now. */
-static __always_inline void flow_note(const struct connection_key *key, enum flow_state state,
-				      __u16 target, __u32 isn, __u64 now_ns)
+/* The target of an open connection, or NO_FLOW: ask the tables. */
+static __always_inline int flow_recall(const struct flow_id *id)
 {
-	struct flow flow = {.since_ns = now_ns, .isn = isn, .target = target, .state = (__u8)state};
+	volatile struct flow_set *set = flow_set(id);
+	__u64 wanted;
 
-	if (bpf_map_update_elem(&flows, key, &flow, BPF_ANY))
-		count(COUNT_FLOW_FULL);
-}
+	if (!set)
+		return NO_FLOW;
+	wanted = flow_word(id, set->version);
+#pragma unroll
+	for (int way = 0; way < FLOW_WAYS; way++) {
+		__u64 word = set->word[way];
 
-static __always_inline void flow_forget(const struct connection_key *key)
-{
-	bpf_map_delete_elem(&flows, key);
-}
-
-/* Do this half-open flow's SYN and this sequence number belong to one handshake? */
-static __always_inline bool flow_follows(const struct flow *flow, __u32 sequence)
-{
-	__u32 distance = sequence - flow->isn;
-
-	return distance > 0 && distance <= ISN_WINDOW;
-}
-
-/*
- * A packet of an unknown flow: has it been waited for long enough? The first one is noted and is
- * too early, as all within SIGHTING_NS. Once it has been waited for, the sighting is forgotten:
- * what is not noted in flows (RST, FIN) is waited for again. A sighting before `since_ns` counts
- * for nothing.
- */
-static __always_inline bool sighting_ripe(const struct connection_key *key, __u64 since_ns,
-					  __u64 now_ns)
-{
-	const struct sighting *seen = bpf_map_lookup_elem(&sightings, key);
-
-	if (!seen || seen->first_ns < since_ns || now_ns >= seen->first_ns + SIGHTING_LAST_NS) {
-		struct sighting first = {.first_ns = now_ns};
-
-		bpf_map_update_elem(&sightings, key, &first, BPF_ANY);
-		return false;
+		if (!((word ^ wanted) & ~FLOW_TARGET_MASK) && set->guard[way] == id->guard)
+			return word & FLOW_TARGET_MASK;
 	}
-	if (now_ns < seen->first_ns + SIGHTING_NS)
-		return false;
-	bpf_map_delete_elem(&sightings, key);
-	return true;
+	return NO_FLOW;
+}
+
+/* The version, before anything is read that an entry is to be made of. */
+static __always_inline __u64 flow_version(const struct flow_id *id)
+{
+	volatile struct flow_set *set = flow_set(id);
+
+	return set ? __sync_fetch_and_add(&set->version, 0) : 0;
+}
+
+static __always_inline __u32 flow_turn(volatile struct flow_set *set)
+{
+	__u32 way = set->next;
+
+	set->next = way + 1 < FLOW_WAYS ? way + 1 : 0;
+	return way;
+}
+
+/* Its own place, else one that does not count, else the next in turn. */
+static __always_inline __u32 flow_place(volatile struct flow_set *set, const struct flow_id *id,
+					__u64 version)
+{
+	__u32 free = FLOW_WAYS;
+
+#pragma unroll
+	for (int way = 0; way < FLOW_WAYS; way++) {
+		__u64 word = set->word[way];
+
+		if (!((word ^ flow_word(id, version)) & ~FLOW_TARGET_MASK) &&
+		    set->guard[way] == id->guard)
+			return way;
+		if (!(word & FLOW_USED) || (word ^ version << FLOW_STAMP_SHIFT) >> FLOW_STAMP_SHIFT)
+			free = way;
+	}
+	return free < FLOW_WAYS ? free : flow_turn(set);
+}
+
+static __always_inline void flow_remember(const struct flow_id *id, __u16 target, __u64 version)
+{
+	volatile struct flow_set *set = flow_set(id);
+	__u32 way;
+
+	if (!set)
+		return;
+	way = flow_place(set, id, version);
+	asm volatile("" : "+r"(way)); /* the verifier is to see the check */
+	if (way >= FLOW_WAYS)
+		return;
+	set->word[way] = 0;
+	set->guard[way] = id->guard;
+	set->word[way] = flow_word(id, version) | target;
+	if (__sync_fetch_and_add(&set->version, 0) != version)
+		set->word[way] = 0;
+}
+
+/* After a change of what this flow's answer depends on. */
+static __always_inline void flow_changed(const struct flow_id *id)
+{
+	volatile struct flow_set *set = flow_set(id);
+
+	if (!set)
+		return;
+	__sync_fetch_and_add(&set->version, 1);
+#pragma unroll
+	for (int way = 0; way < FLOW_WAYS; way++)
+		set->word[way] = 0;
 }
 
 #endif

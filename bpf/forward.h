@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * forward.h - send a packet towards a target: an outer header in front of it (IPv4 or IPv6 in IPv4:
- * RFC 2003, RFC 4213; in IPv6: RFC 2473), the next hop from the target's entry. The packet itself
- * stays as the client has sent it.
+ * RFC 2003, RFC 4213; in IPv6: RFC 2473) from the target's entry, where only the length, the
+ * traffic class, the protocol and the checksum are missing (common/outer.h), and the next hop from
+ * there too. The packet itself stays as the client has sent it.
  */
 #ifndef LIMPET_FORWARD_H
 #define LIMPET_FORWARD_H
@@ -10,29 +11,82 @@
 #include "answer.h"
 #include "router_maps.h"
 
+/* The Ethernet header, with the target's tag. */
+static __always_inline bool put_hop(struct cursor *cursor, const struct target *target, __be16 type,
+				    bool tagged)
+{
+	struct ethhdr *eth = cursor->at;
+	__be16 *tag = cursor->at + sizeof(*eth);
+
+	if ((void *)(eth + 1) > cursor->end)
+		return false;
+	__builtin_memcpy(eth->h_dest, target->mac, ETH_ALEN);
+	__builtin_memcpy(eth->h_source, target->source_mac, ETH_ALEN);
+	cursor->at = eth + 1;
+	if (!tagged) {
+		eth->h_proto = type;
+		return true;
+	}
+	if ((void *)(tag + 2) > cursor->end)
+		return false;
+	eth->h_proto = bpf_htons(ETH_P_8021Q);
+	tag[0] = target->vlan;
+	tag[1] = type;
+	cursor->at = tag + 2;
+	return true;
+}
+
+static __always_inline bool put_outer4(struct cursor *cursor, const struct target *target,
+				       const struct ip *ip, __u8 protocol)
+{
+	__be32 first = bpf_htonl((__u32)ip->tos << 16 | (sizeof(struct iphdr) + ip->total));
+	__be32 third = bpf_htonl((__u32)protocol << 16);
+	__be32 *to = cursor->at;
+
+	if ((void *)(to + 5) > cursor->end)
+		return false;
+	to[0] = target->outer[0] | first;
+	to[1] = target->outer[1];
+	to[2] = target->outer[2] | third |
+		bpf_htonl(bpf_ntohs(checksum_fold((__u64)target->outer_sum + first + third)));
+	to[3] = target->outer[3];
+	to[4] = target->outer[4];
+	return true;
+}
+
+static __always_inline bool put_outer6(struct cursor *cursor, const struct target *target,
+				       const struct ip *ip, __u8 protocol)
+{
+	__be32 *to = cursor->at;
+
+	if ((void *)(to + 10) > cursor->end)
+		return false;
+	to[0] = target->outer[0] | bpf_htonl((__u32)ip->tos << 20);
+	to[1] = target->outer[1] | bpf_htonl(ip->total << 16 | (__u32)protocol << 8);
+#pragma unroll
+	for (int i = 2; i < 10; i++)
+		to[i] = target->outer[i];
+	return true;
+}
+
 /* In place of the link header that the packet came with: the target's, and the outer header. */
 static __always_inline bool encapsulate(const struct packet *packet, const struct target *target,
-					const struct address *source)
+					enum family family)
 {
-	enum family family = target->flags & TARGET_IPV6 ? FAMILY_IP6 : FAMILY_IP4;
 	const struct ip *ip = &packet->ip;
-	struct new_ip outer = {.source = source,
-			       .destination = &target->address,
-			       .payload = ip->total,
-			       .protocol = ip->family == FAMILY_IP4 ? IPPROTO_IPIP : IPPROTO_IPV6,
-			       .tos = ip->tos};
-	struct link out = {.tags = !!target->vlan,
-			   .tag = {{.type = bpf_htons(ETH_P_8021Q), .control = target->vlan}}};
-	int gone = link_length(&packet->link);
+	__u8 protocol = ip->family == FAMILY_IP4 ? IPPROTO_IPIP : IPPROTO_IPV6;
+	bool tagged = target->vlan;
+	int room = ETH_HLEN + ip_length(family) + (tagged ? sizeof(struct vlan_tag) : 0);
 	struct cursor cursor;
 
-	__builtin_memcpy(out.destination, target->mac, ETH_ALEN);
-	__builtin_memcpy(out.source, target->source_mac, ETH_ALEN);
-	if (bpf_xdp_adjust_head(packet->context,
-				gone - (int)(link_length(&out) + ip_length(family))))
+	if (bpf_xdp_adjust_head(packet->context, (int)link_length(&packet->link) - room))
 		return false;
 	cursor_start(&cursor, packet->context);
-	return put_link(&cursor, &out, family) && put_ip(&cursor, family, &outer);
+	if (family == FAMILY_IP4)
+		return put_hop(&cursor, target, bpf_htons(ETH_P_IP), tagged) &&
+		       put_outer4(&cursor, target, ip, protocol);
+	return put_hop(&cursor, target, bpf_htons(ETH_P_IPV6), tagged) &&
+	       put_outer6(&cursor, target, ip, protocol);
 }
 
 /* No answer to an ICMP error (RFC 1122, 3.2.2). */
@@ -42,17 +96,17 @@ static __always_inline int too_big(const struct packet *packet, __u32 mtu)
 	return packet->ip.protocol == IPPROTO_TCP ? answer_too_big(packet, mtu) : XDP_DROP;
 }
 
-static __noinline int forward(const struct packet *packet, __u32 number)
+static __always_inline int forward(const struct packet *packet, __u32 number)
 {
 	const struct target *target = bpf_map_lookup_elem(&targets, &number);
-	const struct settings *settings = packet->settings;
-	const struct address *source;
-	__u32 outer, room;
+	enum family family;
+	__u32 outer, room, sequence;
 
 	if (!target) {
 		count(COUNT_DROP_NO_TARGET);
 		return XDP_DROP;
 	}
+	sequence = *(const volatile __u32 *)&target->sequence;
 	if (target->flags & TARGET_LOCAL) {
 		count(COUNT_FORWARDED_LOCAL);
 		return XDP_PASS;
@@ -61,13 +115,18 @@ static __noinline int forward(const struct packet *packet, __u32 number)
 		count(COUNT_DROP_NO_NEXT_HOP);
 		return XDP_DROP;
 	}
-	outer = ip_length(target->flags & TARGET_IPV6 ? FAMILY_IP6 : FAMILY_IP4);
+	family = target->flags & TARGET_IPV6 ? FAMILY_IP6 : FAMILY_IP4;
+	outer = ip_length(family);
 	room = target->mtu > outer ? target->mtu - outer : 0;
 	if (packet->ip.total > room)
 		return too_big(packet, room);
-	source = target->flags & TARGET_IPV6 ? &settings->source6 : &settings->source4;
-	if (no_address(source) || !encapsulate(packet, target, source)) {
+	if (!(target->flags & TARGET_WRAPS) || !encapsulate(packet, target, family)) {
 		count(COUNT_DROP_ENCAPSULATION);
+		return XDP_DROP;
+	}
+	/* Half of it may be another target's. */
+	if (sequence & 1 || *(const volatile __u32 *)&target->sequence != sequence) {
+		count(COUNT_DROP_NO_NEXT_HOP);
 		return XDP_DROP;
 	}
 	count(COUNT_FORWARDED_PACKETS);

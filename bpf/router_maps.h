@@ -6,12 +6,21 @@
 
 #include "node_maps.h"
 
-/* Written by `limpet load` and `reload`; read by XDP. The commit point of a change of services. */
+/* Of struct service_slot. */
+struct service_table {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct service_slot));
+	__uint(max_entries, SERVICE_SLOTS);
+};
+
+/* Written by `limpet load` and `reload`, whole; read by XDP. The commit point of a change of
+ * services. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__type(key, struct service_key);
-	__type(value, __u32);
-	__uint(max_entries, MAX_SERVICES * 2);
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__type(key, __u32);
+	__uint(max_entries, 1);
+	__array(values, struct service_table);
 } service_index SEC(".maps");
 
 /* Written by `limpet load` and `reload`; read by XDP and limpetd. */
@@ -62,13 +71,24 @@ struct {
 	__uint(max_entries, MAX_TARGETS);
 } targets SEC(".maps");
 
-/* Written by XDP only; may forget. */
+/* Written by XDP and `router_agent`; may forget. Mappable, because the elements of such an array
+ * begin at a page: each set is one cache line. */
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__type(key, struct connection_key);
-	__type(value, struct flow);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct flow_set);
 	__uint(max_entries, 1);
 } flows SEC(".maps");
+
+/* Written by XDP; may forget. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct handshake_set);
+	__uint(max_entries, 1);
+} handshakes SEC(".maps");
 
 /* Written by XDP only; may forget. */
 struct {
@@ -78,7 +98,7 @@ struct {
 	__uint(max_entries, 16384);
 } sightings SEC(".maps");
 
-/* The CRHT. Written by limpetd on the targets' word; read by XDP. */
+/* The CRHT. Written by `router_agent` for limpetd on the targets' word; read by XDP. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -87,7 +107,7 @@ struct {
 	__uint(max_entries, 1);
 } connections SEC(".maps");
 
-/* The CRHT. Written by limpetd on the targets' word; read by XDP. */
+/* The CRHT. Written by `router_agent` for limpetd on the targets' word; read by XDP. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -95,6 +115,22 @@ struct {
 	__type(value, struct router_affinity);
 	__uint(max_entries, 1);
 } affinities SEC(".maps");
+
+/* Written by `router_agent`; read by XDP. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, 1);
+} present SEC(".maps");
+
+/* Written and read by `router_agent`. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct present_counts);
+	__uint(max_entries, 1);
+} present_counts SEC(".maps");
 
 /* Written by `limpet load`, `activate`, `deactivate`; read by XDP and limpetd. */
 struct {
@@ -111,5 +147,17 @@ struct {
 	__type(value, struct sync_state);
 	__uint(max_entries, 1);
 } sync_state SEC(".maps");
+
+/* The clock of each CPU (clock.h); not pinned. */
+struct tick {
+	__u64 jiffies, now_ns;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct tick);
+	__uint(max_entries, 1);
+} clocks SEC(".maps");
 
 #endif

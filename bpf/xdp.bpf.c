@@ -9,8 +9,10 @@
  *   anything else                  ──▶ PASS, untouched
  */
 #include "choose.h"
+#include "clock.h"
 #include "decapsulate.h"
 #include "forward.h"
+#include "router_agent.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -20,41 +22,80 @@ static __always_inline int verdict(enum counter counter, int choice)
 	return choice;
 }
 
+static __always_inline bool same_service(const struct service_slot *slot,
+					 const struct address *address, __be16 port, __u8 protocol)
+{
+	return slot->key.port == port && slot->key.protocol == protocol &&
+	       same_address(&slot->key.address, address);
+}
+
+/* The slot of a key, or NULL. */
+static __always_inline const struct service_slot *find_slot(const struct address *address,
+							    __be16 port, __u8 protocol)
+{
+	__u32 zero = 0, first = service_slot_of(address, port, protocol);
+	void *table = bpf_map_lookup_elem(&service_index, &zero);
+
+	if (!table)
+		return NULL;
+	for (__u32 i = 0; i < SERVICE_PROBES; i++) {
+		__u32 at = (first + i) % SERVICE_SLOTS;
+		const struct service_slot *slot = bpf_map_lookup_elem(table, &at);
+
+		if (!slot || !slot->used)
+			return NULL;
+		if (same_service(slot, address, port, protocol))
+			return slot;
+	}
+	return NULL;
+}
+
 /* Has some service this address? */
 static __noinline bool is_service_address(const struct address *address)
 {
-	struct service_key key = {.address = *address};
-
-	return bpf_map_lookup_elem(&service_index, &key);
+	return find_slot(address, 0, 0);
 }
 
 /* The service's number, or NO_NUMBER. */
 static __always_inline __u32 find_service(const struct address *address, __be16 port)
 {
-	struct service_key key = {.address = *address, .port = port, .protocol = IPPROTO_TCP};
-	const __u32 *number = bpf_map_lookup_elem(&service_index, &key);
+	const struct service_slot *slot = find_slot(address, port, IPPROTO_TCP);
 
-	return number ? *number : NO_NUMBER;
+	return slot ? slot->number : NO_NUMBER;
+}
+
+/* A question about this flow; false: no such service. */
+static __always_inline bool ask(const struct settings *settings, struct question *question)
+{
+	__u32 number = question->key.service;
+
+	question->service = bpf_map_lookup_elem(&services, &number);
+	if (!question->service) /* NO_NUMBER, too, is beyond the array's end */
+		return false;
+	question->sequence = *(const volatile __u32 *)&question->service->sequence;
+	question->settings = settings;
+	question->now_ns = clock_now_ns();
+	return true;
 }
 
 /* Which flow does the quoted packet, sent by a service's target, belong to? Its target's number. */
-static __always_inline int quoted_owner(struct cursor *cursor, const struct ip *ip)
+static __always_inline int quoted_owner(struct cursor *cursor, const struct packet *packet)
 {
-	struct connection_key key = {};
+	const struct ip *ip = &packet->ip;
+	struct question question = {};
 	struct ip quoted = {};
 	__be16 service_port;
-	__u32 service;
 
 	if (!parse_ip(cursor, ip->family, &quoted) || quoted.fragment ||
 	    quoted.protocol != IPPROTO_TCP || !same_address(&quoted.source, &ip->destination) ||
-	    !parse_ports(cursor, &service_port, &key.client_port))
+	    !parse_ports(cursor, &service_port, &question.key.client_port))
 		return CHOICE_DROP;
-	service = find_service(&quoted.source, service_port);
-	if (service == NO_NUMBER)
+	question.key.client = quoted.destination;
+	question.key.service = find_service(&quoted.source, service_port);
+	if (!ask(packet->settings, &question))
 		return CHOICE_DROP;
-	key.client = quoted.destination;
-	key.service = service;
-	return flow_owner(&key, flow_now_ns());
+	flow_identify(packet->settings, &question.key, &question.id);
+	return flow_owner(&question);
 }
 
 /* An ICMP error goes to the target whose packet it quotes; the rest is this node's. A call of its
@@ -73,7 +114,7 @@ static __noinline int choose_icmp(const struct packet *packet)
 		return verdict(COUNT_DROP_MALFORMED, CHOICE_DROP);
 	if (!is_icmp_error(ip->family, type))
 		return verdict(COUNT_PASS_ICMP, CHOICE_PASS);
-	owner = quoted_owner(&cursor, ip);
+	owner = quoted_owner(&cursor, packet);
 	if (owner < 0)
 		return verdict(COUNT_PASS_ICMP, CHOICE_PASS);
 	return verdict(COUNT_ICMP_RELAYED, owner);
@@ -81,24 +122,27 @@ static __noinline int choose_icmp(const struct packet *packet)
 
 static __always_inline int choose_tcp(struct packet *packet, struct cursor *cursor)
 {
-	struct question question = {
-		.tcp = &packet->tcp, .now_ns = flow_now_ns(), .hold_ns = packet->settings->hold_ns};
+	struct question question = {.tcp = &packet->tcp};
 	const struct ip *ip = &packet->ip;
-	__u32 service;
+	int target;
 
 	if (!ip->whole || !parse_tcp(cursor, ip, &packet->tcp)) {
 		if (is_service_address(&ip->destination))
 			return verdict(COUNT_DROP_MALFORMED, CHOICE_DROP);
 		return verdict(COUNT_PASS_NO_SERVICE, CHOICE_PASS);
 	}
-	service = find_service(&ip->destination, packet->tcp.destination);
-	question.service = bpf_map_lookup_elem(&services, &service);
-	if (!question.service) /* NO_NUMBER, too, is beyond the array's end */
+	question.key.service = find_service(&ip->destination, packet->tcp.destination);
+	if (question.key.service == NO_NUMBER)
 		return verdict(COUNT_PASS_NO_SERVICE, CHOICE_PASS);
 	count(COUNT_SERVICE_PACKETS);
 	question.key.client = ip->source;
 	question.key.client_port = packet->tcp.source;
-	question.key.service = service;
+	flow_identify(packet->settings, &question.key, &question.id);
+	target = packet->tcp.syn ? NO_FLOW : fast_path(&question.id);
+	if (target >= 0)
+		return target;
+	if (!ask(packet->settings, &question))
+		return verdict(COUNT_PASS_NO_SERVICE, CHOICE_PASS);
 	return choose(&question);
 }
 

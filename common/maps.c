@@ -339,10 +339,112 @@ int maps_get_ring(const struct maps *maps, __u32 number, __u32 slot)
 	return error ? error : element.target[slot % RING_LANES];
 }
 
+int maps_put_whole(const struct maps *maps, enum map_id id, __u32 number, void *value)
+{
+	size_t size = descriptions[id].value_size;
+	__u32 *sequence = value;
+	char *before = malloc(size);
+	int error;
+
+	if (!before)
+		return -ENOMEM;
+	/* The kernel copies an element in no certain order. So: the old one said to change, then
+	 * the new one, still changing, then the new one as it is. */
+	error = maps_get(maps, id, &number, before);
+	if (!error) {
+		*sequence = *(__u32 *)before | 1;
+		*(__u32 *)before = *sequence;
+		error = maps_put(maps, id, &number, before);
+	}
+	if (!error)
+		error = maps_put(maps, id, &number, value);
+	(*sequence)++;
+	if (!error)
+		error = maps_put(maps, id, &number, value);
+	free(before);
+	return error;
+}
+
+/* ------------------------------------------------------------------------------------------
+ * router/service_index */
+
+static int index_add(struct service_slot *slots, const struct service_key *key, __u16 number)
+{
+	__u32 first = service_slot_of(&key->address, key->port, key->protocol);
+
+	for (__u32 i = 0; i < SERVICE_PROBES; i++) {
+		struct service_slot *slot = &slots[(first + i) % SERVICE_SLOTS];
+
+		if (slot->used && memcmp(&slot->key, key, sizeof(*key)))
+			continue;
+		slot->key = *key;
+		slot->number = number;
+		slot->used = 1;
+		return 0;
+	}
+	return -ENOSPC;
+}
+
+static int index_fill(struct service_slot *slots, const struct router_service *services)
+{
+	int error = 0;
+
+	for (__u16 i = 0; i < MAX_SERVICES && !error; i++) {
+		struct service_key only = {.address = services[i].key.address};
+
+		if (!services[i].name[0])
+			continue;
+		error = index_add(slots, &services[i].key, i);
+		if (!error)
+			error = index_add(slots, &only, NO_NUMBER);
+	}
+	return error;
+}
+
+int maps_put_service_index(const struct maps *maps, const struct router_service *services)
+{
+	static struct service_slot slots[SERVICE_SLOTS];
+	static __u32 keys[SERVICE_SLOTS];
+	__u32 count = SERVICE_SLOTS, zero = 0;
+	int fd, error;
+
+	memset(slots, 0, sizeof(slots));
+	error = index_fill(slots, services);
+	if (error)
+		return error;
+	for (__u32 i = 0; i < SERVICE_SLOTS; i++)
+		keys[i] = i;
+	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "service_table", sizeof(__u32),
+			    sizeof(struct service_slot), SERVICE_SLOTS, NULL);
+	if (fd < 0)
+		return fd;
+	error = bpf_map_update_batch(fd, keys, slots, &count, NULL);
+	if (!error)
+		error = maps_put(maps, MAP_SERVICE_INDEX, &zero, &fd);
+	close(fd);
+	return error;
+}
+
+/* ------------------------------------------------------------------------------------------
+ * programs */
+
+static int run(int program, void *call, __u32 size)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = call, .ctx_size_in = size);
+
+	return bpf_prog_test_run_opts(program, &options);
+}
+
+int maps_router_call(int program, struct router_call *call)
+{
+	int error = run(program, call, sizeof(*call));
+
+	return error ? error : call->result;
+}
+
 int maps_agent_call(int program, struct agent_call *call)
 {
-	LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = call, .ctx_size_in = sizeof(*call));
-	int error = bpf_prog_test_run_opts(program, &options);
+	int error = run(program, call, sizeof(*call));
 
 	return error ? error : call->result;
 }

@@ -21,13 +21,16 @@
 	X(ROUTERS, "node", "routers", struct address, struct router)                            \
 	X(SERVED, "node", "served", struct service_key, struct served)                          \
 	X(PROBES, "node", "probes", struct address, struct probe)                               \
-	X(SERVICE_INDEX, "router", "service_index", struct service_key, __u32)                  \
+	X(SERVICE_INDEX, "router", "service_index", __u32, __u32)                               \
 	X(ROUTER_SERVICES, "router", "services", __u32, struct router_service)                  \
 	X(ROUTER_SCOPES, "router", "scopes", __u32, struct scope)                               \
 	X(SERVICE_STATE, "router", "service_state", __u32, struct service_state)                \
 	X(RINGS, "router", "rings", __u32, __u32)                                               \
 	X(TARGETS, "router", "targets", __u32, struct target)                                   \
-	X(FLOWS, "router", "flows", struct connection_key, struct flow)                         \
+	X(FLOWS, "router", "flows", __u32, struct flow_set)                                     \
+	X(HANDSHAKES, "router", "handshakes", __u32, struct handshake_set)                      \
+	X(PRESENT, "router", "present", __u32, __u64)                                           \
+	X(PRESENT_COUNTS, "router", "present_counts", __u32, struct present_counts)             \
 	X(SIGHTINGS, "router", "sightings", struct connection_key, struct sighting)             \
 	X(ROUTER_CONNECTIONS, "router", "connections", struct connection_key, struct router_connection) \
 	X(ROUTER_AFFINITIES, "router", "affinities", struct affinity_key, struct router_affinity) \
@@ -100,6 +103,17 @@ int maps_put_ring(const struct maps *maps, __u32 number, const __u16 *slots);
 
 /* The target in a slot of the ring (NO_NUMBER: none), or -ENOENT while there is no ring. */
 int maps_get_ring(const struct maps *maps, __u32 number, __u32 slot);
+
+/* An element of router/services or router/targets: packets that meet it half-written take nothing
+ * from it (layout.h). `value` begins with its sequence, which is set to the one written. */
+int maps_put_whole(const struct maps *maps, enum map_id id, __u32 number, void *value);
+
+/* router/service_index, made of services[MAX_SERVICES], in place of the present one, in one step.
+ * -ENOSPC: cannot be (SERVICE_PROBES). */
+int maps_put_service_index(const struct maps *maps, const struct router_service *services);
+
+/* Run the `router_agent` program (layout.h) with this call; its result. */
+int maps_router_call(int program, struct router_call *call);
 
 /* Run target/agent (layout.h) with this call; its result. -ENOENT: not loaded. `program` from
  * maps_open_pin. */

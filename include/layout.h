@@ -91,12 +91,18 @@ struct affinity_key {
 /* node/settings: one element; written by `limpet load` and `limpet reload`. */
 struct settings {
 	__u64 hold_ns;		/* router.hold_time */
-	struct address source4; /* router.address: outer source towards IPv4 targets; zero: none */
+	__u64 flow_secret[2];	/* keys bpf/flow_id.h; drawn once, by the first `limpet load` */
+	struct address source4; /* router.address: outer source towards IPv4 targets, which limpetd
+				   puts into their entries; zero: none */
 	struct address source6; /* outer source towards IPv6 targets */
 	struct address target;	/* target.address: outer destination of what is decapsulated here;
 				   zero: no target */
 	__u32 is_router;
 	__u32 is_target;
+	__u8 flow_bits;	     /* router/flows has 1 << flow_bits sets */
+	__u8 handshake_bits; /* router/handshakes */
+	__u8 present_bits;   /* router/present has so many words */
+	__u8 zero[5];
 };
 
 /*
@@ -139,6 +145,7 @@ struct settings {
 	X(DROP_NOT_SERVING, "dropped: SYN for a service that is being set up or removed")       \
 	X(ICMP_RELAYED, "ICMP errors sent to the target of the flow that they speak of")        \
 	X(FLOW_FULL, "flows that could not be noted")                                           \
+	X(FLOW_DISPLACED, "handshakes of the last second that gave way to newer ones: many are a flood of SYNs") \
 	/* router: out */                                                                       \
 	X(DROP_NO_NEXT_HOP, "dropped: the target's next hop is not resolved")                   \
 	X(DROP_ENCAPSULATION, "dropped: no room for the outer header, or no source address for it") \
@@ -215,9 +222,18 @@ struct probe_payload {
 
 enum affinity_mode { AFFINITY_NONE, AFFINITY_BY_REQUEST, AFFINITY_BY_TIME };
 
-/* router/services: by number; written by `limpet load` and `limpet reload`. router/service_index:
- * key -> number. */
+/*
+ * Elements of several words that change while packets are being forwarded carry a sequence: odd
+ * while the element is being written. A reader that finds it odd, or another one after reading,
+ * takes nothing from the element (common/maps.h: maps_put_whole).
+ */
+
+/* router/services: by number; written by `limpet load` and `limpet reload`. */
 struct router_service {
+	__u32 sequence;
+	__u32 zero0;
+	__u64 since_ns; /* the number means this service since then: what was noted before is void
+			 */
 	char name[NAME_SIZE]; /* empty: number not in use */
 	struct service_key key;
 	__u16 scope;
@@ -229,7 +245,35 @@ struct router_service {
 	__u8 zero;
 	__u32 affinity_idle_ms;
 	__u32 affinity_max_life_ms; /* 0: none */
+	__u32 zero1;
 };
+
+/*
+ * router/service_index: one element, a map of SERVICE_SLOTS of these: a hash table with linear
+ * probing, made anew and switched whole by `limpet load` and `limpet reload`.
+ * A key with port 0 and protocol 0 says that some service has this address: its number is
+ * NO_NUMBER.
+ */
+struct service_slot {
+	struct service_key key;
+	__u16 number;
+	__u16 used;
+};
+
+#define SERVICE_SLOTS  8192 /* a power of two; for MAX_SERVICES keys, and as many addresses */
+#define SERVICE_PROBES 8    /* a key is at most so many slots from where it belongs */
+
+/* Where a key belongs. They are the operator's, not a client's: no secret is needed. */
+static inline __attribute__((always_inline)) __u32 service_slot_of(const struct address *address,
+								   __be16 port, __u8 protocol)
+{
+	const __u32 *word = (const __u32 *)address->byte;
+	__u64 hash = ((__u64)word[0] << 32 | word[1]) * 0x9e3779b97f4a7c15ULL;
+
+	hash ^= (__u64)word[2] << 32 | word[3];
+	hash = (hash + ((__u32)port << 8 | protocol)) * 0xbf58476d1ce4e5b9ULL;
+	return (__u32)(hash >> 51) % SERVICE_SLOTS;
+}
 
 enum distribution { DISTRIBUTE_MAGLEV, DISTRIBUTE_LEASTCONN, DISTRIBUTE_HOTSTANDBY };
 
@@ -254,40 +298,104 @@ struct ring_element {
 };
 
 enum target_flag {
-	TARGET_USABLE = 1 << 0,	 /* takes new connections: up, path whole; draining ones too
-				    (affinity clients) */
-	TARGET_IN_SYNC = 1 << 1, /* has handed over its whole table in the present session, and the
-				    CRHT had room for it */
-	TARGET_DEAD = 1 << 2,	 /* given up: its flows and affinities are void */
-	TARGET_LOCAL = 1 << 3,	 /* this node itself: passed, not encapsulated */
-	TARGET_IPV6 = 1 << 4,	 /* its address is IPv6 */
-	TARGET_RESOLVED = 1 << 5 /* ifindex and the Ethernet addresses are valid */
+	TARGET_USABLE = 1 << 0,	  /* takes new connections: up, path whole; draining ones too
+				     (affinity clients) */
+	TARGET_IN_SYNC = 1 << 1,  /* has handed over its whole table in the present session, and the
+				     CRHT had room for it */
+	TARGET_DEAD = 1 << 2,	  /* given up: its flows and affinities are void */
+	TARGET_LOCAL = 1 << 3,	  /* this node itself: passed, not encapsulated */
+	TARGET_IPV6 = 1 << 4,	  /* its address is IPv6 */
+	TARGET_RESOLVED = 1 << 5, /* ifindex and the Ethernet addresses are valid */
+	TARGET_WRAPS = 1 << 6	  /* outer is valid: there is a source address for it */
 };
 
 /* router/targets: by number; written by limpetd. */
 struct target {
-	struct address address;
-	__u32 ifindex; /* out interface; the same as the packet's: sent back on it */
-	__u8 mac[6];   /* next hop's */
+	__u32 sequence;
+	__u32 ifindex;	/* out interface; the same as the packet's: sent back on it */
+	__u64 since_ns; /* the number means this target since then: what was noted before is void */
+	__u8 mac[6];	/* next hop's */
 	__u8 source_mac[6];
-	__be16 vlan;	      /* 802.1Q tag to put on, 0: none */
-	__u16 flags;	      /* enum target_flag */
-	__u32 mtu;	      /* of the route, bytes of IP */
+	__be16 vlan;	 /* 802.1Q tag to put on, 0: none */
+	__u16 flags;	 /* enum target_flag */
+	__u32 mtu;	 /* of the route, bytes of IP */
+	__u32 outer_sum; /* of outer's words, for an IPv4 header's checksum */
+	__u32 outer[10]; /* the outer header but for its length, traffic class, protocol and
+			    checksum; TARGET_WRAPS; common/outer.h */
+	__u32 zero;
+	struct address address;
 	char name[NAME_SIZE]; /* empty: number not in use */
 };
 
 /*
- * router/flows: the handshakes that this router has forwarded and its target has not reported. key:
- * struct connection_key; written by XDP only; may forget.
+ * What XDP remembers of flows, in router/flows and router/handshakes: sets of one cache line, found
+ * by a hash of the flow's key (bpf/flow_id.h); BPF programs are their only writers. Both may
+ * forget. A word is read and written whole, so that nobody sees half an entry:
+ *
+ *     63       56   55     54    53                  12 11        0
+ *     stamp/since  used  IPv6   tag                    target
  */
-enum flow_state { FLOW_STATE_HALF_OPEN, FLOW_STATE_NOTED };
+#define FLOW_TARGET_BITS 12
+#define FLOW_TAG_BITS	 42
+#define FLOW_IPV6	 (1ULL << 54)
+#define FLOW_USED	 (1ULL << 55)
+#define FLOW_STAMP_SHIFT 56
+#define FLOW_TARGET_MASK ((1ULL << FLOW_TARGET_BITS) - 1)
 
-struct flow {
-	__u64 since_ns; /* of this state */
-	__u32 isn;	/* sequence number of the SYN, host order */
-	__u16 target;
-	__u8 state; /* enum flow_state */
-	__u8 zero;
+/* An IPv4 flow's key: address, port, service number. */
+#define FLOW_KEY_BITS 57
+#define FLOW_BITS_MIN (FLOW_KEY_BITS - FLOW_TAG_BITS) /* set and tag together are the whole key */
+#define FLOW_BITS_MAX 26
+
+#define FLOW_WAYS 5
+
+/* router/flows: the fast path: copies of what router/connections says, bpf/flows.h. */
+struct flow_set {
+	__u64 version;		/* changes with what the set's answers depend on */
+	__u64 word[FLOW_WAYS];	/* stamp: the version's low byte when it was made */
+	__u16 guard[FLOW_WAYS]; /* more of the hash */
+	__u16 next;		/* the next to give way */
+	__u32 zero;
+};
+
+#define HALF_OPEN_WAYS 1 /* of each set, for handshakes whose SYN alone was seen */
+#define NOTED_WAYS     2
+#define HANDSHAKE_WAYS (HALF_OPEN_WAYS + NOTED_WAYS)
+
+/* router/handshakes: what this router itself has seen go to a target, bpf/handshakes.h. */
+struct handshake_set {
+	__u64 word[HANDSHAKE_WAYS];  /* the half-open one first */
+	__u32 since[HANDSHAKE_WAYS]; /* HANDSHAKE_TICK; eight higher bits are in the word */
+	__u32 isn[HANDSHAKE_WAYS];   /* sequence number of the SYN, host order */
+	__u16 guard[HANDSHAKE_WAYS];
+	__u16 zero[5];
+};
+
+#define HANDSHAKE_TICK_SHIFT 20 /* a tick is 1 << 20 ns: 40 bits are 36 years */
+
+/*
+ * router/present: is it worth asking router/connections or router/affinities at all? Two bits for
+ * the hash of what is there (bpf/present.h), so that a SYN of a flood finds out in one word that
+ * nothing is known of it. router/present_counts: how many entries have a bit. Written by
+ * `router_agent`.
+ */
+struct present_counts {
+	__u8 count[64]; /* of the bits of one word; 255: has been, and stays */
+};
+
+enum flow_state { FLOW_STATE_NONE, FLOW_STATE_HALF_OPEN, FLOW_STATE_NOTED };
+
+/*
+ * The `router_agent` program (BPF_PROG_TYPE_SYSCALL), run by limpetd and `limpet` with this as its
+ * context: connections, with all that depends on them, and what has been noted. One operation a
+ * run. result: 0 or a negative errno.
+ */
+enum router_op {
+	ROUTER_PUT_CONNECTION,	  /* key, value */
+	ROUTER_DELETE_CONNECTION, /* key; -ENOENT */
+	ROUTER_PUT_AFFINITY,	  /* affinity_key, affinity */
+	ROUTER_DELETE_AFFINITY,	  /* affinity_key; -ENOENT */
+	ROUTER_LOOK_UP		  /* key: state and target of the handshake, if one is noted */
 };
 
 /* router/sightings: unknown flows and when they were first seen. key: struct connection_key;
@@ -297,7 +405,7 @@ struct sighting {
 };
 
 /* router/connections: the CRHT. key: struct connection_key; written by limpetd on the targets'
- * word. */
+ * word, through the `router_agent` program. */
 enum connection_state { CONNECTION_OPEN, CONNECTION_LINGERS };
 
 struct router_connection {
@@ -312,6 +420,19 @@ struct router_affinity {
 	__u64 clock; /* the published term, for display; 0: granted, not yet published */
 	__u16 target;
 	__u16 zero[3];
+};
+
+struct router_call {
+	__u32 op; /* enum router_op */
+	__s32 result;
+	struct connection_key key;
+	struct affinity_key affinity_key;
+	struct router_connection value;
+	__u32 state; /* enum flow_state */
+	struct router_affinity affinity;
+	__u64 since_ns; /* of the handshake, to a HANDSHAKE_TICK */
+	__u32 target;	/* NO_NUMBER: none */
+	__u32 set;	/* where the flow belongs in router/flows */
 };
 
 /* router/role: one element; written by `limpet load` (standby), `limpet activate` and `limpet
@@ -596,17 +717,21 @@ LAYOUT_SIZE(address, 16);
 LAYOUT_SIZE(service_key, 20);
 LAYOUT_SIZE(connection_key, 20);
 LAYOUT_SIZE(affinity_key, 20);
-LAYOUT_SIZE(settings, 64);
+LAYOUT_SIZE(settings, 88);
 LAYOUT_SIZE(router, 32);
 LAYOUT_SIZE(served, 4);
 LAYOUT_SIZE(probe, 16);
 LAYOUT_SIZE(probe_payload, 16);
-LAYOUT_SIZE(router_service, 68);
+LAYOUT_SIZE(router_service, 88);
+LAYOUT_SIZE(service_slot, 24);
 LAYOUT_SIZE(scope, 32);
 LAYOUT_SIZE(service_state, 8);
 LAYOUT_SIZE(ring_element, 8);
-LAYOUT_SIZE(target, 72);
-LAYOUT_SIZE(flow, 16);
+LAYOUT_SIZE(target, 136);
+LAYOUT_SIZE(flow_set, 64);
+LAYOUT_SIZE(handshake_set, 64);
+LAYOUT_SIZE(router_call, 88);
+LAYOUT_SIZE(present_counts, 64);
 LAYOUT_SIZE(sighting, 8);
 LAYOUT_SIZE(router_connection, 4);
 LAYOUT_SIZE(router_affinity, 16);

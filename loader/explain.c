@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../bpf/distribute.h"
 #include "affinity_rule.h"
@@ -37,20 +38,38 @@ static const char *usable(const struct node *node, __u16 target)
 	return node->targets[target].flags & TARGET_USABLE ? "usable" : "takes no new connections";
 }
 
+/* What XDP has noted of a flow. */
+static enum flow_state handshake_of(const struct question *question,
+				    const struct connection_key *key, __u16 *target)
+{
+	struct router_call call = {.op = ROUTER_LOOK_UP, .key = *key};
+	int program = maps_open_pin(question->node->config->pin_path, "programs", "router_agent");
+
+	if (program < 0)
+		return FLOW_STATE_NONE;
+	if (maps_router_call(program, &call))
+		call.state = FLOW_STATE_NONE;
+	close(program);
+	*target = (__u16)call.target;
+	return call.state;
+}
+
 /* Known flow, then connection: 0 when one of them decides. */
 static int explain_known(const struct question *question, __u16 service)
 {
 	struct connection_key key = {question->client, question->port, service};
 	struct router_connection connection;
-	struct flow flow;
+	__u16 target;
+	enum flow_state state;
 
 	if (!question->port)
 		return -1;
-	if (!maps_get(&question->node->maps, MAP_FLOWS, &key, &flow)) {
+	state = handshake_of(question, &key, &target);
+	if (state != FLOW_STATE_NONE) {
 		printf("  this router has forwarded its %s to %s\n",
-		       flow.state == FLOW_STATE_NOTED ? "handshake" : "SYN",
-		       name_of(question->node, flow.target));
-		return flow.state == FLOW_STATE_NOTED ? 0 : -1;
+		       state == FLOW_STATE_NOTED ? "handshake" : "SYN",
+		       name_of(question->node, target));
+		return state == FLOW_STATE_NOTED ? 0 : -1;
 	}
 	if (maps_get(&question->node->maps, MAP_ROUTER_CONNECTIONS, &key, &connection)) {
 		puts("  no known connection from this port");

@@ -20,10 +20,41 @@
 #include "tracker.skel.h"
 #include "xdp.skel.h"
 
+/* The power of two that holds so many; at least so many bits. */
+static __u8 bits_for(__u64 count, __u8 least)
+{
+	__u8 bits = least;
+
+	while (bits < FLOW_BITS_MAX && 1ULL << bits < count)
+		bits++;
+	return bits;
+}
+
+__u8 objects_map_bits(const struct config *config, enum map_id id)
+{
+	if (!config->has_router)
+		return 0;
+	switch (id) {
+	case MAP_FLOWS: /* two and a half places for a connection: few sets are full */
+		return bits_for(config->max_connections / 2, FLOW_BITS_MIN);
+	case MAP_HANDSHAKES: /* few, so that a flood stays within a CPU's cache */
+		return bits_for(config->max_connections / 32, FLOW_BITS_MIN);
+	case MAP_PRESENT:
+	case MAP_PRESENT_COUNTS: /* a word for 16 entries, which a CPU's cache still holds */
+		return bits_for(((__u64)config->max_connections + config->max_affinities) / 16, 0);
+	default:
+		return 0;
+	}
+}
+
 __u32 objects_map_size(const struct config *config, enum map_id id)
 {
 	switch (id) {
 	case MAP_FLOWS:
+	case MAP_HANDSHAKES:
+	case MAP_PRESENT:
+	case MAP_PRESENT_COUNTS:
+		return 1U << objects_map_bits(config, id);
 	case MAP_ROUTER_CONNECTIONS:
 		return config->has_router ? config->max_connections : 1;
 	case MAP_ROUTER_AFFINITIES:

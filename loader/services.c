@@ -5,8 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "log.h"
+#include "objects.h"
 #include "settings.h"
 
 /* Which numbers do entries of the tables still refer to? */
@@ -127,6 +130,9 @@ static int plan_service(struct services_plan *plan, const struct references *ref
 		return -ENOSPC;
 	}
 	service = &plan->after[number];
+	plan->is_new[number] = !plan->before[number].name[0];
+	service->sequence = plan->before[number].sequence;
+	service->since_ns = plan->is_new[number] ? plan->now_ns : plan->before[number].since_ns;
 	memcpy(service->name, from->name, NAME_SIZE);
 	service->key = from->key;
 	service->scope = scope;
@@ -137,7 +143,6 @@ static int plan_service(struct services_plan *plan, const struct references *ref
 	service->takeover = from->takeover;
 	service->affinity_idle_ms = from->affinity_idle_ms;
 	service->affinity_max_life_ms = from->affinity_max_life_ms;
-	plan->is_new[number] = !plan->before[number].name[0];
 	return 0;
 }
 
@@ -174,6 +179,14 @@ static void compare(struct services_plan *plan, const struct references *referen
 	}
 }
 
+static __u64 now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000000ULL + now.tv_nsec;
+}
+
 struct services_plan *services_plan(const struct config *config, const struct maps *maps)
 {
 	struct services_plan *plan = calloc(1, sizeof(*plan));
@@ -184,6 +197,7 @@ struct services_plan *services_plan(const struct config *config, const struct ma
 		log_error("out of memory");
 		return NULL;
 	}
+	plan->now_ns = now_ns();
 	error = maps_walk(maps, MAP_ROUTER_SERVICES, copy_service, plan->before);
 	if (!error)
 		error = maps_walk(maps, MAP_ROUTER_SCOPES, copy_scope, plan->scopes_before);
@@ -204,50 +218,8 @@ struct services_plan *services_plan(const struct config *config, const struct ma
 /* ------------------------------------------------------------------------------------------
  * apply */
 
-/* Keys of one map that have a number which is used again. */
-struct stale {
-	const bool *is_new;
-	struct connection_key *keys;
-	size_t count, room;
-};
-
-static int collect_stale(void *context, const void *key, const void *value)
-{
-	const struct connection_key *connection = key;
-	struct stale *stale = context;
-
-	(void)value;
-	if (connection->service >= MAX_SERVICES || !stale->is_new[connection->service])
-		return 0;
-	if (stale->count == stale->room) {
-		size_t room = stale->room ? stale->room * 2 : 1024;
-		void *keys = realloc(stale->keys, room * sizeof(*stale->keys));
-
-		if (!keys)
-			return -ENOMEM;
-		stale->keys = keys;
-		stale->room = room;
-	}
-	stale->keys[stale->count++] = *connection;
-	return 0;
-}
-
-/* What XDP has noted under a number when it was another service's is nobody's. */
-static int forget_flows(const struct services_plan *plan, const struct maps *maps, enum map_id id)
-{
-	struct stale stale = {.is_new = plan->is_new};
-	int error = maps_walk(maps, id, collect_stale, &stale);
-
-	for (size_t i = 0; i < stale.count && !error; i++) {
-		error = maps_delete(maps, id, &stale.keys[i]);
-		if (error == -ENOENT)
-			error = 0;
-	}
-	free(stale.keys);
-	return error;
-}
-
-/* A number's former ring and readiness go before it stands for another service. */
+/* A number's former ring and readiness go before it gets a new name. What XDP has noted under the
+ * former name is older than the service's since_ns. */
 static int clear_new(const struct services_plan *plan, const struct maps *maps)
 {
 	const struct service_state none = {0};
@@ -260,10 +232,6 @@ static int clear_new(const struct services_plan *plan, const struct maps *maps)
 		if (!error || error == -ENOENT)
 			error = maps_put(maps, MAP_SERVICE_STATE, &i, &none);
 	}
-	if (!error && plan->added)
-		error = forget_flows(plan, maps, MAP_FLOWS);
-	if (!error && plan->added)
-		error = forget_flows(plan, maps, MAP_SIGHTINGS);
 	return error;
 }
 
@@ -273,11 +241,11 @@ static int put_elements(const struct services_plan *plan, const struct maps *map
 	int error = 0;
 
 	for (__u32 i = 0; i < MAX_SERVICES && !error; i++) {
-		bool is_removed = !plan->after[i].name[0];
+		struct router_service after = plan->after[i];
 
-		if (is_removed == removed &&
-		    memcmp(&plan->before[i], &plan->after[i], sizeof(plan->after[i])))
-			error = maps_put(maps, MAP_ROUTER_SERVICES, &i, &plan->after[i]);
+		if (!after.name[0] == removed &&
+		    (after.sequence & 1 || memcmp(&plan->before[i], &after, sizeof(after))))
+			error = maps_put_whole(maps, MAP_ROUTER_SERVICES, i, &after);
 	}
 	for (__u32 i = 0; i < MAX_SERVICES && !error; i++) {
 		bool is_removed = !plan->scopes_after[i].name[0];
@@ -289,91 +257,36 @@ static int put_elements(const struct services_plan *plan, const struct maps *map
 	return error;
 }
 
-/* The key of the address alone: port 0, protocol 0. */
-static struct service_key address_only(const struct service_key *key)
-{
-	struct service_key only = {.address = key->address};
-
-	return only;
-}
-
-/* The commit point: from here on a service is one. */
-static int put_keys(const struct services_plan *plan, const struct maps *maps)
-{
-	const __u32 none = NO_NUMBER;
-	int error = 0;
-
-	for (__u32 i = 0; i < MAX_SERVICES && !error; i++) {
-		struct service_key only = address_only(&plan->after[i].key);
-
-		if (!plan->after[i].name[0])
-			continue;
-		error = maps_put(maps, MAP_SERVICE_INDEX, &only, &none);
-		if (!error)
-			error = maps_put(maps, MAP_SERVICE_INDEX, &plan->after[i].key, &i);
-	}
-	return error;
-}
-
-static bool is_wanted(const struct services_plan *plan, const struct service_key *key)
-{
-	for (int i = 0; i < MAX_SERVICES; i++) {
-		const struct router_service *service = &plan->after[i];
-		struct service_key only = address_only(&service->key);
-
-		if (service->name[0] && (!memcmp(&service->key, key, sizeof(*key)) ||
-					 !memcmp(&only, key, sizeof(only))))
-			return true;
-	}
-	return false;
-}
-
-struct unwanted {
-	const struct services_plan *plan;
-	struct service_key keys[MAX_SERVICES * 2];
-	unsigned int count;
-};
-
-static int collect_unwanted(void *context, const void *key, const void *value)
-{
-	struct unwanted *unwanted = context;
-
-	(void)value;
-	if (!is_wanted(unwanted->plan, key) && unwanted->count < MAX_SERVICES * 2)
-		memcpy(&unwanted->keys[unwanted->count++], key, sizeof(struct service_key));
-	return 0;
-}
-
-static int remove_keys(const struct services_plan *plan, const struct maps *maps)
-{
-	struct unwanted *unwanted = calloc(1, sizeof(*unwanted));
-	int error;
-
-	if (!unwanted)
-		return -ENOMEM;
-	unwanted->plan = plan;
-	error = maps_walk(maps, MAP_SERVICE_INDEX, collect_unwanted, unwanted);
-	for (unsigned int i = 0; i < unwanted->count && !error; i++)
-		error = maps_delete(maps, MAP_SERVICE_INDEX, &unwanted->keys[i]);
-	free(unwanted);
-	return error;
-}
-
 int services_apply(const struct services_plan *plan, const struct maps *maps)
 {
 	int error = clear_new(plan, maps);
 
 	if (!error)
 		error = put_elements(plan, maps, false);
-	if (!error)
-		error = put_keys(plan, maps);
-	if (!error)
-		error = remove_keys(plan, maps);
+	if (!error) /* the commit point: from here on a service is one, and another is none */
+		error = maps_put_service_index(maps, plan->after);
 	if (!error)
 		error = put_elements(plan, maps, true);
 	if (error)
 		log_error("the router's services cannot be written: %s", strerror(-error));
 	return error;
+}
+
+/* Drawn once: with another one, all that XDP remembers would be lost. */
+static int keep_secret(const struct maps *maps, struct settings *settings)
+{
+	struct settings before;
+	__u32 zero = 0;
+	int error = maps_get(maps, MAP_SETTINGS, &zero, &before);
+
+	if (error)
+		return error;
+	memcpy(settings->flow_secret, before.flow_secret, sizeof(settings->flow_secret));
+	if (settings->flow_secret[0] | settings->flow_secret[1])
+		return 0;
+	if (getentropy(settings->flow_secret, sizeof(settings->flow_secret)))
+		return -errno;
+	return 0;
 }
 
 int settings_apply(const struct config *config, const struct maps *maps)
@@ -383,7 +296,12 @@ int settings_apply(const struct config *config, const struct maps *maps)
 	int error;
 
 	settings_from(config, &settings);
-	error = maps_put(maps, MAP_SETTINGS, &zero, &settings);
+	settings.flow_bits = objects_map_bits(config, MAP_FLOWS);
+	settings.handshake_bits = objects_map_bits(config, MAP_HANDSHAKES);
+	settings.present_bits = objects_map_bits(config, MAP_PRESENT);
+	error = keep_secret(maps, &settings);
+	if (!error)
+		error = maps_put(maps, MAP_SETTINGS, &zero, &settings);
 	if (error)
 		log_error("the settings cannot be written: %s", strerror(-error));
 	return error;

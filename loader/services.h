@@ -13,6 +13,7 @@
 struct services_plan {
 	struct router_service before[MAX_SERVICES], after[MAX_SERVICES];
 	struct scope scopes_before[MAX_SERVICES], scopes_after[MAX_SERVICES];
+	__u64 now_ns;
 	bool is_new[MAX_SERVICES]; /* a number that this service has not had before */
 	unsigned int added, removed, changed;
 	unsigned int affinities; /* that end, since prefix, scope or affinity of their service

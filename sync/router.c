@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "log.h"
 #include "router_internal.h"
@@ -182,7 +183,7 @@ struct router_part *router_start(struct agent *agent)
 	router->probe_sequence = first_sequence();
 	TAILQ_INIT(&router->waiting);
 	take_sources(router, &agent->config->router);
-	if (start_parts(router) || router_read_services(router))
+	if (router_open_program(router) || start_parts(router) || router_read_services(router))
 		goto out;
 	maps_get(&agent->maps, MAP_ROLE, &zero, &router->role);
 	maps_get(&agent->maps, MAP_SYNC_STATE, &zero, &router->sync_state);
@@ -216,6 +217,8 @@ void router_stop(struct router_part *router)
 	next_hops_stop(router->hops);
 	rings_free(router->rings);
 	router_mirror_free(router->mirror);
+	if (router->program >= 0)
+		close(router->program);
 	free(router);
 }
 

@@ -42,6 +42,7 @@ struct forward {
 
 struct router_part {
 	struct agent *agent;
+	int program;			 /* router_agent */
 	struct address source4, source6; /* of encapsulated packets; zero: none */
 	struct router_mirror *mirror;
 	struct next_hops *hops;
@@ -86,9 +87,11 @@ int router_put_connection(void *context, const struct connection_key *key,
 int router_put_affinity(void *context, const struct affinity_key *key,
 			const struct router_affinity *value);
 int router_noted(void *context, const struct connection_key *key);
-/* The target that this router, in its present role, has seen the handshake go to, or -ENOENT: what
- * it has noted before may be of a connection that has ended while another router was active. */
-int router_noted_target(const struct flow *flow, const struct router_role *role);
+int router_open_program(struct router_part *router);
+/* The target that this router, in its present role, has seen the handshake go to (of a
+ * ROUTER_LOOK_UP's answer), or -ENOENT: what it has noted before may be of a connection that has
+ * ended while another router was active. */
+int router_noted_target(const struct router_call *answer, const struct router_role *role);
 int router_read_services(struct router_part *router);
 int router_restore(struct router_part *router);
 void router_write_roster(struct router_part *router);

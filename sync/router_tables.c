@@ -36,11 +36,13 @@ int router_put_connection(void *context, const struct connection_key *key,
 			  const struct router_connection *value)
 {
 	struct router_part *router = context;
-	const struct maps *maps = &router->agent->maps;
+	struct router_call call = {.op = ROUTER_DELETE_CONNECTION, .key = *key};
 
-	if (!value)
-		return maps_delete(maps, MAP_ROUTER_CONNECTIONS, key);
-	return judge_put(router, "connections", maps_put(maps, MAP_ROUTER_CONNECTIONS, key, value));
+	if (value) {
+		call.op = ROUTER_PUT_CONNECTION;
+		call.value = *value;
+	}
+	return judge_put(router, "connections", maps_router_call(router->program, &call));
 }
 
 static void report_affinity(struct router_part *router, const struct affinity_key *key,
@@ -73,33 +75,46 @@ int router_put_affinity(void *context, const struct affinity_key *key,
 			const struct router_affinity *value)
 {
 	struct router_part *router = context;
-	const struct maps *maps = &router->agent->maps;
+	struct router_call call = {.op = ROUTER_DELETE_AFFINITY, .affinity_key = *key};
 	int error;
 
-	if (value)
-		error = judge_put(router, "affinities",
-				  maps_put(maps, MAP_ROUTER_AFFINITIES, key, value));
-	else
-		error = maps_delete(maps, MAP_ROUTER_AFFINITIES, key);
+	if (value) {
+		call.op = ROUTER_PUT_AFFINITY;
+		call.affinity = *value;
+	}
+	error = judge_put(router, "affinities", maps_router_call(router->program, &call));
 	if (!error)
 		report_affinity(router, key, value);
 	return error;
 }
 
-int router_noted_target(const struct flow *flow, const struct router_role *role)
+int router_noted_target(const struct router_call *answer, const struct router_role *role)
 {
-	if (flow->state != FLOW_STATE_NOTED || flow->since_ns < role->since_ns)
+	if (answer->state != FLOW_STATE_NOTED ||
+	    answer->since_ns >> HANDSHAKE_TICK_SHIFT <= role->since_ns >> HANDSHAKE_TICK_SHIFT)
 		return -ENOENT;
-	return flow->target;
+	return (int)answer->target;
 }
 
 int router_noted(void *context, const struct connection_key *key)
 {
 	struct router_part *router = context;
-	struct flow flow;
-	int error = maps_get(&router->agent->maps, MAP_FLOWS, key, &flow);
+	struct router_call call = {.op = ROUTER_LOOK_UP, .key = *key};
+	int error = maps_router_call(router->program, &call);
 
-	return error ? error : router_noted_target(&flow, &router->role);
+	return error ? error : router_noted_target(&call, &router->role);
+}
+
+int router_open_program(struct router_part *router)
+{
+	const char *pin_path = router->agent->config->pin_path;
+
+	router->program = maps_open_pin(pin_path, "programs", "router_agent");
+	if (router->program >= 0)
+		return 0;
+	log_error("%s: the program router_agent cannot be used: %s; run `limpet load`", pin_path,
+		  strerror(-router->program));
+	return router->program;
 }
 
 /* ------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "outer.h"
 #include "router_internal.h"
 #include "weights.h"
 
@@ -94,11 +95,13 @@ static void compose(struct router_part *router, uint16_t number, const struct mi
 	memset(entry, 0, sizeof(*entry));
 	memcpy(entry->name, target->name, NAME_SIZE);
 	entry->address = target->address;
+	entry->since_ns = forward->pinned.since_ns;
+	if (strncmp(forward->pinned.name, target->name, NAME_SIZE))
+		entry->since_ns = agent_now_ms() * 1000000ULL;
 	fill_next_hop(next_hops_get(router->hops, number), entry);
 	if (is_own(router, &target->address))
 		entry->flags |= TARGET_LOCAL;
-	if (!address_is_ipv4(&target->address))
-		entry->flags |= TARGET_IPV6;
+	outer_fill(entry, router_source(router, &target->address));
 	if (target->in_sync)
 		entry->flags |= TARGET_IN_SYNC;
 	if (target->state == TARGET_GONE)
@@ -171,7 +174,6 @@ static void update_target(struct router_part *router, uint16_t number)
 	const struct mirror_target *target = router_mirror_target(router->mirror, number);
 	struct forward *forward = &router->forwards[number];
 	struct target entry = {};
-	__u32 key = number;
 	int error;
 
 	if (target && target->name[0]) {
@@ -188,9 +190,11 @@ static void update_target(struct router_part *router, uint16_t number)
 		forward->named = false;
 		forward->echoed = 0;
 	}
-	if (!memcmp(&entry, &forward->pinned, sizeof(entry)))
+	entry.sequence = forward->pinned.sequence;
+	/* Odd: whoever wrote it last was ended halfway. */
+	if (!(entry.sequence & 1) && !memcmp(&entry, &forward->pinned, sizeof(entry)))
 		return;
-	error = maps_put(&router->agent->maps, MAP_TARGETS, &key, &entry);
+	error = maps_put_whole(&router->agent->maps, MAP_TARGETS, number, &entry);
 	if (error)
 		log_error("router/targets: entry %u cannot be written: %s", number,
 			  strerror(-error));

@@ -2,10 +2,13 @@
 #include "world.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -13,13 +16,20 @@
 #include <bpf/libbpf.h>
 #include <cmocka.h>
 
+#include "address.h"
+#include "maps.h"
+#include "outer.h"
 #include "xdp.skel.h"
 
 #define LOOPBACK      1 /* what bpf_prog_test_run's packets come by */
 #define OTHER_IFINDEX 2
 #define TABLE_SIZE    1024
+#define PRESENT_BITS  4
 
 static struct xdp_bpf *program;
+static struct flow_set *flow_sets;
+static struct handshake_set *handshake_sets;
+static struct router_service services[MAX_SERVICES];
 
 static void put(const struct bpf_map *map, const void *key, const void *value)
 {
@@ -60,9 +70,11 @@ struct address world_address(const char *text)
 struct settings router_settings(void)
 {
 	return (struct settings){.hold_ns = 30000000000,
-				 .source4 = world_address(ROUTER),
-				 .source6 = world_address(ROUTER6),
-				 .is_router = 1};
+				 .flow_secret = {0x0123456789abcdef, 0x02468ace13579bdf},
+				 .is_router = 1,
+				 .flow_bits = FLOW_BITS_MIN,
+				 .handshake_bits = FLOW_BITS_MIN,
+				 .present_bits = PRESENT_BITS};
 }
 
 void put_settings(const struct settings *settings)
@@ -70,13 +82,25 @@ void put_settings(const struct settings *settings)
 	put(program->maps.settings, &(uint32_t){0}, settings);
 }
 
+static void put_index(void)
+{
+	struct maps maps;
+
+	maps.fd[MAP_SERVICE_INDEX] = bpf_map__fd(program->maps.service_index);
+	assert_int_equal(maps_put_service_index(&maps, services), 0);
+}
+
 void put_service(uint32_t number, const struct router_service *service)
 {
-	struct service_key address = {.address = service->key.address};
-
 	put(program->maps.services, &number, service);
-	put(program->maps.service_index, &service->key, &number);
-	put(program->maps.service_index, &address, &number);
+	services[number] = *service;
+	put_index();
+}
+
+void drop_service(uint32_t number)
+{
+	memset(&services[number], 0, sizeof(services[number]));
+	put_index();
 }
 
 struct router_service get_service(uint32_t number)
@@ -104,7 +128,7 @@ void set_flags(uint32_t number, uint16_t flags)
 {
 	struct target target = get_target(number);
 
-	target.flags = (target.flags & TARGET_IPV6) | flags;
+	target.flags = (target.flags & (TARGET_IPV6 | TARGET_WRAPS)) | flags;
 	put_target(number, &target);
 }
 
@@ -175,21 +199,95 @@ static struct connection_key connection_key(const char *client, uint16_t port, u
 		.client = world_address(client), .client_port = htons(port), .service = service};
 }
 
+static int agent(struct router_call *call)
+{
+	return maps_router_call(bpf_program__fd(program->progs.router_agent), call);
+}
+
 void put_connection(const char *client, uint16_t port, uint16_t service, uint16_t target,
 		    enum connection_state state)
 {
+	struct router_call call = {.op = ROUTER_PUT_CONNECTION,
+				   .key = connection_key(client, port, service),
+				   .value = {.target = target, .state = state}};
+
+	assert_int_equal(agent(&call), 0);
+}
+
+int try_connection(const char *client, uint16_t port, uint16_t service, uint16_t target)
+{
+	struct router_call call = {.op = ROUTER_PUT_CONNECTION,
+				   .key = connection_key(client, port, service),
+				   .value = {.target = target, .state = CONNECTION_OPEN}};
+
+	return agent(&call);
+}
+
+int delete_connection(const char *client, uint16_t port, uint16_t service)
+{
+	struct router_call call = {.op = ROUTER_DELETE_CONNECTION,
+				   .key = connection_key(client, port, service)};
+
+	return agent(&call);
+}
+
+void sneak_connection(const char *client, uint16_t port, uint16_t service, uint16_t target)
+{
 	struct connection_key key = connection_key(client, port, service);
-	struct router_connection value = {.target = target, .state = state};
+	struct router_connection value = {.target = target, .state = CONNECTION_OPEN};
 
 	put(program->maps.connections, &key, &value);
 }
 
+unsigned int table_size(void)
+{
+	int table = bpf_map__fd(program->maps.connections);
+	struct connection_key key, next;
+	unsigned int entries = 0;
+	void *from = NULL;
+
+	while (!bpf_map_get_next_key(table, from, &next)) {
+		key = next;
+		from = &key;
+		entries++;
+	}
+	return entries;
+}
+
+unsigned int presence(void)
+{
+	struct present_counts counts;
+	unsigned int found = 0;
+	uint64_t word;
+
+	for (uint32_t i = 0; i < 1 << PRESENT_BITS; i++) {
+		assert_true(get(program->maps.present, &i, &word));
+		assert_true(get(program->maps.present_counts, &i, &counts));
+		for (int bit = 0; bit < 64; bit++) {
+			assert_int_equal(word >> bit & 1, counts.count[bit] > 0);
+			found += counts.count[bit];
+		}
+	}
+	return found;
+}
+
 void put_affinity(const char *client, uint16_t scope, uint16_t target)
 {
-	struct affinity_key key = {.client = world_address(client), .scope = scope};
-	struct router_affinity value = {.clock = 1, .target = target};
+	struct router_call call = {
+		.op = ROUTER_PUT_AFFINITY,
+		.affinity_key = {.client = world_address(client), .scope = scope},
+		.affinity = {.clock = 1, .target = target}};
 
-	put(program->maps.affinities, &key, &value);
+	assert_int_equal(agent(&call), 0);
+}
+
+int delete_affinity(const char *client, uint16_t scope)
+{
+	struct router_call call = {
+		.op = ROUTER_DELETE_AFFINITY,
+		.affinity_key = {.client = world_address(client), .scope = scope}};
+
+	return agent(&call);
 }
 
 void put_router(const char *address)
@@ -216,21 +314,42 @@ bool get_probe(const char *router, struct probe *probe)
 	return get(program->maps.probes, &key, probe);
 }
 
-bool get_flow(const char *client, uint16_t port, uint16_t service, struct flow *flow)
+enum flow_state get_flow(const char *client, uint16_t port, uint16_t service, uint16_t *target)
 {
-	struct connection_key key = connection_key(client, port, service);
+	struct router_call call = {.op = ROUTER_LOOK_UP,
+				   .key = connection_key(client, port, service)};
 
-	return get(program->maps.flows, &key, flow);
+	assert_int_equal(agent(&call), 0);
+	*target = call.target;
+	return call.state;
 }
 
-void age_flow(const char *client, uint16_t port, uint16_t service, uint64_t by_ns)
+struct flow_set *get_set(const char *client, uint16_t port, uint16_t service)
 {
-	struct connection_key key = connection_key(client, port, service);
-	struct flow flow;
+	struct router_call call = {.op = ROUTER_LOOK_UP,
+				   .key = connection_key(client, port, service)};
 
-	assert_true(get(program->maps.flows, &key, &flow));
-	flow.since_ns -= by_ns;
-	put(program->maps.flows, &key, &flow);
+	assert_int_equal(agent(&call), 0);
+	return &flow_sets[call.set];
+}
+
+unsigned int remembered(void)
+{
+	unsigned int words = 0;
+
+	for (uint32_t i = 0; i < SETS; i++)
+		for (int way = 0; way < FLOW_WAYS; way++)
+			words += flow_sets[i].word[way] != 0;
+	return words;
+}
+
+void age_handshakes(uint64_t by_ns)
+{
+	uint32_t by = (by_ns >> HANDSHAKE_TICK_SHIFT) + 1;
+
+	for (uint32_t i = 0; i < SETS; i++)
+		for (int way = 0; way < HANDSHAKE_WAYS; way++)
+			handshake_sets[i].since[way] -= by;
 }
 
 bool age_sighting(const char *client, uint16_t port, uint16_t service, uint64_t by_ns)
@@ -248,25 +367,47 @@ bool age_sighting(const char *client, uint16_t port, uint16_t service, uint64_t 
 /* ------------------------------------------------------------------------------------------------
  * peace */
 
+static void *map_memory(const struct bpf_map *map, size_t size)
+{
+	return mmap(NULL, SETS * size, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+}
+
+void world_run_on(int cpu)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(cpu, &cpus);
+	assert_int_equal(sched_setaffinity(0, sizeof(cpus), &cpus), 0);
+}
+
 int world_load(void **state)
 {
-	struct bpf_map *sized[] = {NULL, NULL, NULL};
-
 	(void)state;
 	program = xdp_bpf__open();
 	if (!program)
 		return -1;
-	sized[0] = program->maps.flows;
-	sized[1] = program->maps.connections;
-	sized[2] = program->maps.affinities;
-	for (size_t i = 0; i < 3; i++)
-		bpf_map__set_max_entries(sized[i], TABLE_SIZE);
-	return xdp_bpf__load(program);
+	bpf_map__set_max_entries(program->maps.flows, SETS);
+	bpf_map__set_max_entries(program->maps.handshakes, SETS);
+	bpf_map__set_max_entries(program->maps.present, 1 << PRESENT_BITS);
+	bpf_map__set_max_entries(program->maps.present_counts, 1 << PRESENT_BITS);
+	bpf_map__set_max_entries(program->maps.connections, TABLE_SIZE);
+	bpf_map__set_max_entries(program->maps.affinities, TABLE_SIZE);
+	if (xdp_bpf__load(program))
+		return -1;
+	flow_sets = map_memory(program->maps.flows, sizeof(*flow_sets));
+	handshake_sets = map_memory(program->maps.handshakes, sizeof(*handshake_sets));
+	if (flow_sets == MAP_FAILED || handshake_sets == MAP_FAILED)
+		return -1;
+	world_run_on(0); /* clocks of two CPUs differ by a tick at most, but they do */
+	return 0;
 }
 
 int world_unload(void **state)
 {
 	(void)state;
+	munmap(flow_sets, SETS * sizeof(*flow_sets));
+	munmap(handshake_sets, SETS * sizeof(*handshake_sets));
 	xdp_bpf__destroy(program);
 	return 0;
 }
@@ -288,6 +429,28 @@ static void put_peaceful_service(uint32_t number, const char *name, const char *
 	put_ready(number, 1);
 }
 
+static const struct address *outer_source(const struct target *target)
+{
+	static struct address source4, source6;
+
+	source4 = world_address(ROUTER);
+	source6 = world_address(ROUTER6);
+	return address_is_ipv4(&target->address) ? &source4 : &source6;
+}
+
+static void empty_crht(void)
+{
+	struct router_call connection = {.op = ROUTER_DELETE_CONNECTION};
+	struct router_call affinity = {.op = ROUTER_DELETE_AFFINITY};
+	int connections = bpf_map__fd(program->maps.connections);
+	int affinities = bpf_map__fd(program->maps.affinities);
+
+	while (!bpf_map_get_next_key(connections, NULL, &connection.key))
+		assert_int_equal(agent(&connection), 0);
+	while (!bpf_map_get_next_key(affinities, NULL, &affinity.affinity_key))
+		assert_int_equal(agent(&affinity), 0);
+}
+
 static void put_peaceful_target(uint32_t number, const char *name, const char *address,
 				uint32_t ifindex, uint16_t flags)
 {
@@ -296,6 +459,7 @@ static void put_peaceful_target(uint32_t number, const char *name, const char *a
 				.flags = flags | TARGET_USABLE | TARGET_IN_SYNC,
 				.mtu = TARGET_MTU};
 
+	outer_fill(&target, outer_source(&target));
 	memcpy(target.mac, MAC_HOP, 6);
 	memcpy(target.source_mac, MAC_ROUTER2, 6);
 	strncpy(target.name, name, sizeof(target.name) - 1);
@@ -307,16 +471,17 @@ int world_reset(void **state)
 	struct settings settings = router_settings();
 
 	(void)state;
-	empty(program->maps.service_index);
-	empty(program->maps.flows);
+	empty_crht(); /* by the settings that it was made by */
+	put_settings(&settings);
 	empty(program->maps.sightings);
-	empty(program->maps.connections);
-	empty(program->maps.affinities);
+	memset(flow_sets, 0, SETS * sizeof(*flow_sets));
+	memset(handshake_sets, 0, SETS * sizeof(*handshake_sets));
+	memset(services, 0, sizeof(services));
 	empty(program->maps.routers);
 	empty(program->maps.served);
 	empty(program->maps.probes);
 	drop_ring(GUESS_RING);
-	put_settings(&settings);
+	world_run_on(0);
 	put_peaceful_service(SHOP, "shop", VIP, 80, AFFINITY_BY_REQUEST);
 	put_peaceful_service(SHOP6, "shop6", VIP6, 80, AFFINITY_BY_REQUEST);
 	put_peaceful_service(PLAIN, "plain", VIP, 443, AFFINITY_NONE);
@@ -363,6 +528,14 @@ uint32_t run_packet(const struct frame *in, struct frame *out)
 			 0);
 	out->length = run.data_size_out;
 	return run.retval;
+}
+
+void run_packets(const struct frame *in, int times)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = in->byte, .data_size_in = in->length);
+
+	while (times--)
+		bpf_prog_test_run_opts(bpf_program__fd(program->progs.xdp_limpet), &run);
 }
 
 static void print_frame(const char *what, const struct frame *frame)

@@ -27,6 +27,7 @@ enum { T1 = 1, T2, T3, LOCAL };
 #define ADDRESS3 "fd07::13"
 
 #define TARGET_MTU 1500
+#define SETS	   (1 << FLOW_BITS_MIN) /* of flows, and of handshakes */
 
 /* cmocka's: load once a group, everything back to peace before each test. */
 int world_load(void **state);
@@ -40,6 +41,7 @@ void put_settings(const struct settings *settings);
 struct settings router_settings(void);
 void put_service(uint32_t number, const struct router_service *service);
 struct router_service get_service(uint32_t number);
+void drop_service(uint32_t number); /* from the index */
 void put_target(uint32_t number, const struct target *target);
 struct target get_target(uint32_t number);
 void set_flags(uint32_t number, uint16_t flags); /* besides the family's */
@@ -53,13 +55,27 @@ void put_sync(uint32_t epoch, uint32_t in_sync, uint32_t affinities_in_sync);
 void put_connection(const char *client, uint16_t port, uint16_t service, uint16_t target,
 		    enum connection_state state);
 void put_affinity(const char *client, uint16_t scope, uint16_t target);
+/* The truth changes, and nobody is told. */
+void sneak_connection(const char *client, uint16_t port, uint16_t service, uint16_t target);
+unsigned int table_size(void); /* of connections */
+/* Entries that router/present counts; its bits say the same. */
+unsigned int presence(void);
+/* The agent's answer: 0 or -errno. */
+int try_connection(const char *client, uint16_t port, uint16_t service, uint16_t target);
+int delete_connection(const char *client, uint16_t port, uint16_t service);
+int delete_affinity(const char *client, uint16_t scope);
 void put_router(const char *address);
 void put_served(const char *address, uint16_t port, uint8_t protocol);
 bool get_probe(const char *router, struct probe *probe);
 
-/* What XDP has noted; and time passes for it. */
-bool get_flow(const char *client, uint16_t port, uint16_t service, struct flow *flow);
-void age_flow(const char *client, uint16_t port, uint16_t service, uint64_t by_ns);
+/* What XDP has noted (target: NO_NUMBER if nothing); and time passes for all of it. */
+enum flow_state get_flow(const char *client, uint16_t port, uint16_t service, uint16_t *target);
+void age_handshakes(uint64_t by_ns);
+/* The fast path's memory: a flow's set, and how many words are in all sets together. */
+struct flow_set *get_set(const char *client, uint16_t port, uint16_t service);
+unsigned int remembered(void);
+/* The next packets come in on this CPU. */
+void world_run_on(int cpu);
 bool age_sighting(const char *client, uint16_t port, uint16_t service, uint64_t by_ns);
 
 /*
@@ -70,6 +86,9 @@ void expect_packet(const char *file, int line, const char *what, const struct fr
 		   uint32_t verdict, const struct frame *out, const enum counter *counted);
 /* The verdict alone; nothing is compared. */
 uint32_t run_packet(const struct frame *in, struct frame *out);
+
+/* As fast as they can be sent; nobody looks. */
+void run_packets(const struct frame *in, int times);
 
 #define EXPECT(what, in, verdict, out, ...)                                                        \
 	do {                                                                                       \

@@ -105,7 +105,11 @@ static int attach_link(struct bpf_link *link)
 /* The program for the agent knows no operation 0xffff, and says so. */
 static int run_syscall(const struct bpf_program *program)
 {
-	struct agent_call call = {.op = 0xffff};
+	struct {
+		__u32 op;
+		__s32 result;
+		__u8 rest[248]; /* more than any takes */
+	} call = {.op = 0xffff};
 	LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = &call, .ctx_size_in = sizeof(call));
 	int error = bpf_prog_test_run_opts(bpf_program__fd(program), &options);
 

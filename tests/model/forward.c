@@ -2,6 +2,7 @@
 #include "forward.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
 
@@ -10,12 +11,19 @@
 #pragma GCC diagnostic ignored "-Wpointer-arith"
 #pragma GCC diagnostic ignored "-Wunknown-pragmas"
 #include "choose.h"
+#include "router_agent.h"
 #pragma GCC diagnostic pop
 
 /* The router whose packet is being forwarded. */
 static struct plane *current;
 static __u64 counted[COUNTERS]; /* of the last packet */
 static bool lingered;
+static struct settings own_settings = {.hold_ns = HOLD_NS,
+				       .flow_secret = {0x736f6d6520736563, 0x7265747320617265},
+				       .is_router = 1,
+				       .flow_bits = FLOW_BITS,
+				       .handshake_bits = HANDSHAKE_BITS,
+				       .present_bits = PRESENT_BITS};
 
 struct service_key model_service_key(void)
 {
@@ -109,8 +117,6 @@ static void *lookup_flow_table(void *map, const struct connection_key *key)
 
 	if (!model_connection(key, &client, &port))
 		return NULL;
-	if (map == &flows && current->flows[client][port].used)
-		return &current->flows[client][port].value;
 	if (map == &connections && current->connections[client][port].used)
 		return &current->connections[client][port].value;
 	if (map == &sightings && current->sightings[client][port].used)
@@ -131,13 +137,23 @@ void *bpf_map_lookup_elem(void *map, const void *key)
 {
 	uint32_t index;
 
-	if (map == &flows || map == &connections || map == &sightings)
+	if (map == &connections || map == &sightings)
 		return lookup_flow_table(map, key);
 	if (map == &affinities)
 		return lookup_affinity(key);
 	memcpy(&index, key, sizeof(index));
 	if (map == &counters)
 		return &counted[index];
+	if (map == &settings)
+		return &own_settings;
+	if (map == &flows)
+		return index < FLOW_SETS ? &current->flows[index] : NULL;
+	if (map == &handshakes)
+		return index < HANDSHAKE_SETS ? &current->handshakes[index] : NULL;
+	if (map == &present)
+		return index < 1 << PRESENT_BITS ? &current->present[index] : NULL;
+	if (map == &present_counts)
+		return index < 1 << PRESENT_BITS ? &current->present_counts[index] : NULL;
 	if (map == &targets)
 		return index < NUMBERS ? &current->targets[index] : NULL;
 	if (map == &role)
@@ -153,42 +169,142 @@ void *bpf_map_lookup_elem(void *map, const void *key)
 	return NULL;
 }
 
+static long update_affinity(const struct affinity_key *key, const void *value, __u64 flags)
+{
+	struct plane_affinity *entry = &current->affinities[model_client_number(&key->client)];
+
+	if (flags == BPF_EXIST && !entry->used)
+		return -ENOENT;
+	entry->used = true;
+	memcpy(&entry->value, value, sizeof(entry->value));
+	return 0;
+}
+
+static long update_connection(struct plane_connection *entry, const void *value, __u64 flags)
+{
+	if (flags == BPF_EXIST && !entry->used)
+		return -ENOENT;
+	entry->used = true;
+	memcpy(&entry->value, value, sizeof(entry->value));
+	return 0;
+}
+
 long bpf_map_update_elem(void *map, const void *key, const void *value, __u64 update_flags)
 {
 	unsigned int client, port;
 
-	(void)update_flags;
+	if (map == &affinities)
+		return update_affinity(key, value, update_flags);
 	if (!model_connection(key, &client, &port))
-		return -1;
-	if (map == &flows) {
-		current->flows[client][port].used = true;
-		memcpy(&current->flows[client][port].value, value, sizeof(struct flow));
-	} else if (map == &sightings) {
-		current->sightings[client][port].used = true;
-		memcpy(&current->sightings[client][port].value, value, sizeof(struct sighting));
-	}
+		return -EINVAL;
+	if (map == &connections)
+		return update_connection(&current->connections[client][port], value, update_flags);
+	current->sightings[client][port].used = true;
+	memcpy(&current->sightings[client][port].value, value, sizeof(struct sighting));
 	return 0;
+}
+
+static long delete_entry(bool *used)
+{
+	long error = *used ? 0 : -ENOENT;
+
+	*used = false;
+	return error;
 }
 
 long bpf_map_delete_elem(void *map, const void *key)
 {
+	const struct affinity_key *affinity = key;
 	unsigned int client, port;
 
+	if (map == &affinities)
+		return delete_entry(
+			&current->affinities[model_client_number(&affinity->client)].used);
 	if (!model_connection(key, &client, &port))
-		return -1;
-	if (map == &flows)
-		current->flows[client][port].used = false;
-	else if (map == &sightings)
-		current->sightings[client][port].used = false;
-	return 0;
+		return -EINVAL;
+	if (map == &connections)
+		return delete_entry(&current->connections[client][port].used);
+	return delete_entry(&current->sightings[client][port].used);
 }
+
+/* ------------------------------------------------------------------------------------------------
+ * the agent's program */
+
+static int agent(struct plane *plane, struct router_call *call)
+{
+	current = plane;
+	router_agent(call);
+	return call->result;
+}
+
+int forward_put_connection(struct plane *plane, const struct connection_key *key,
+			   const struct router_connection *value)
+{
+	struct router_call call = {.op = ROUTER_DELETE_CONNECTION, .key = *key};
+
+	if (value) {
+		call.op = ROUTER_PUT_CONNECTION;
+		call.value = *value;
+	}
+	return agent(plane, &call);
+}
+
+int forward_put_affinity(struct plane *plane, const struct affinity_key *key,
+			 const struct router_affinity *value)
+{
+	struct router_call call = {.op = ROUTER_DELETE_AFFINITY, .affinity_key = *key};
+
+	if (value) {
+		call.op = ROUTER_PUT_AFFINITY;
+		call.affinity = *value;
+	}
+	return agent(plane, &call);
+}
+
+enum flow_state forward_look_up(struct plane *plane, const struct connection_key *key,
+				unsigned int *target)
+{
+	struct router_call call = {.op = ROUTER_LOOK_UP, .key = *key};
+
+	agent(plane, &call);
+	*target = call.target;
+	return call.state;
+}
+
+int forward_noted_target(struct plane *plane, const struct connection_key *key)
+{
+	struct router_call call = {.op = ROUTER_LOOK_UP, .key = *key};
+
+	agent(plane, &call);
+	if (call.state != FLOW_STATE_NOTED ||
+	    handshake_ticks(call.since_ns) <= handshake_ticks(plane->role.since_ns))
+		return -ENOENT;
+	return (int)call.target;
+}
+
+void forward_forget_half_open(struct plane *plane, const struct connection_key *key)
+{
+	struct flow_id id;
+
+	current = plane;
+	flow_identify(&own_settings, key, &id);
+	half_open_forget(&id);
+}
+
+void forward_forget_fast(struct plane *plane)
+{
+	memset(plane->flows, 0, sizeof(plane->flows));
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * packets */
 
 __u64 bpf_ktime_get_ns(void)
 {
 	return 0; /* the time of a decision is in its question */
 }
 
-__u64 bpf_ktime_get_coarse_ns(void)
+__u64 bpf_jiffies64(void)
 {
 	return 0;
 }
@@ -199,16 +315,19 @@ int forward_packet(struct plane *plane, unsigned int client, unsigned int port, 
 	struct tcp tcp = {.sequence = sequence, .syn = syn};
 	struct router_service service = model_service();
 	struct question question = {.key = model_connection_key(client, port, ROUTER_SERVICE),
+				    .settings = &own_settings,
 				    .service = &service,
 				    .tcp = &tcp,
-				    .now_ns = now_ns,
-				    .hold_ns = HOLD_NS};
+				    .now_ns = now_ns};
+	int target;
 
 	current = plane;
+	flow_identify(&own_settings, &question.key, &question.id);
 	lingered = plane->connections[client][port].used &&
 		   plane->connections[client][port].value.state == CONNECTION_LINGERS;
 	memset(counted, 0, sizeof(counted));
-	return choose(&question);
+	target = syn ? NO_FLOW : fast_path(&question.id);
+	return target >= 0 ? target : choose(&question);
 }
 
 bool forward_guessed(void)

@@ -15,6 +15,13 @@
 #define PORTS	2
 #define NUMBERS 8 /* of targets at a router */
 
+/* So few that flows share sets of the fast path; handshakes seldom do. */
+#define FLOW_BITS      1
+#define FLOW_SETS      (1 << FLOW_BITS)
+#define HANDSHAKE_BITS 6
+#define HANDSHAKE_SETS (1 << HANDSHAKE_BITS)
+#define PRESENT_BITS   1
+
 #define ROUTER_SERVICE 1 /* numbers of the one service and its scope, different at each role */
 #define ROUTER_SCOPE   2
 #define TARGET_SERVICE 3
@@ -24,11 +31,6 @@
 
 #define DROPPED -1
 #define REFUSED -2
-
-struct plane_flow {
-	bool used;
-	struct flow value;
-};
 
 struct plane_connection {
 	bool used;
@@ -47,7 +49,10 @@ struct plane_sighting {
 
 /* What is pinned at a router: it outlives the agent, not the machine. */
 struct plane {
-	struct plane_flow flows[CLIENTS][PORTS];
+	struct flow_set flows[FLOW_SETS];
+	struct handshake_set handshakes[HANDSHAKE_SETS];
+	uint64_t present[1 << PRESENT_BITS];
+	struct present_counts present_counts[1 << PRESENT_BITS];
 	struct plane_connection connections[CLIENTS][PORTS];
 	struct plane_affinity affinities[CLIENTS];
 	struct plane_sighting sightings[CLIENTS][PORTS];
@@ -66,6 +71,20 @@ struct connection_key model_connection_key(unsigned int client, unsigned int por
 /* Back from a key; false: not one of ours. */
 bool model_connection(const struct connection_key *key, unsigned int *client, unsigned int *port);
 unsigned int model_client_number(const struct address *address); /* CLIENTS: not one of ours */
+
+/* The agent writes the CRHT: 0 or a negative errno. */
+int forward_put_connection(struct plane *plane, const struct connection_key *key,
+			   const struct router_connection *value);
+int forward_put_affinity(struct plane *plane, const struct affinity_key *key,
+			 const struct router_affinity *value);
+/* What XDP has noted of a flow, and for whom. */
+enum flow_state forward_look_up(struct plane *plane, const struct connection_key *key,
+				unsigned int *target);
+/* Noted in this role: the target, or -ENOENT. */
+int forward_noted_target(struct plane *plane, const struct connection_key *key);
+/* The flow's half-open handshake is pushed out; the fast path forgets. */
+void forward_forget_half_open(struct plane *plane, const struct connection_key *key);
+void forward_forget_fast(struct plane *plane);
 
 /* A packet of this client's connection: number of a target, DROPPED or REFUSED. */
 int forward_packet(struct plane *plane, unsigned int client, unsigned int port, bool syn,

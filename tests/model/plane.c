@@ -42,23 +42,20 @@ static int put_connection(void *context, const struct connection_key *key,
 	struct node_router *router = context;
 	struct plane_connection *entry;
 	unsigned int client, port;
+	int error;
 
 	if (key->service != ROUTER_SERVICE || !model_connection(key, &client, &port)) {
 		violated("protocol", "r%u: an unknown key", router->n);
 		return -EINVAL;
 	}
 	entry = &router->plane.connections[client][port];
-	if (!value && !entry->used)
-		return -ENOENT;
 	if (entry->used)
 		note_known(router, client, port, router_target_at(router, entry->value.target),
 			   false);
-	entry->used = value;
-	if (value)
-		entry->value = *value;
-	if (value && value->state == CONNECTION_OPEN)
+	error = forward_put_connection(&router->plane, key, value);
+	if (!error && value && value->state == CONNECTION_OPEN)
 		note_known(router, client, port, router_target_at(router, value->target), true);
-	return 0;
+	return error;
 }
 
 static int put_affinity(void *context, const struct affinity_key *key,
@@ -67,13 +64,13 @@ static int put_affinity(void *context, const struct affinity_key *key,
 	struct node_router *router = context;
 	unsigned int client = model_client_number(&key->client);
 	struct plane_affinity *entry = &router->plane.affinities[client];
+	int error;
 
 	router->put_client = client;
 	router->put_winner = entry->used ? router_target_at(router, entry->value.target) : TARGETS;
-	entry->used = value;
-	if (!value)
-		return 0;
-	entry->value = *value;
+	error = forward_put_affinity(&router->plane, key, value);
+	if (error || !value)
+		return error;
 	if (router_target_at(router, value->target) < TARGETS)
 		world.targets[router_target_at(router, value->target)].held[client].seen |=
 			1u << router->n;
@@ -82,17 +79,9 @@ static int put_affinity(void *context, const struct affinity_key *key,
 
 static int noted(void *context, const struct connection_key *key)
 {
-	const struct node_router *router = context;
-	const struct plane_flow *flow;
-	unsigned int client, port;
+	struct node_router *router = context;
 
-	if (!model_connection(key, &client, &port))
-		return -ENOENT;
-	flow = &router->plane.flows[client][port];
-	if (!flow->used || flow->value.state != FLOW_STATE_NOTED ||
-	    flow->value.since_ns < router->plane.role.since_ns)
-		return -ENOENT;
-	return flow->value.target;
+	return forward_noted_target(&router->plane, key);
 }
 
 static bool is_out(const struct node_router *router, unsigned int target)
@@ -327,6 +316,8 @@ static void publish_target(struct node_router *router, uint16_t number)
 	const struct mirror_target *target = router_mirror_target(router->mirror, number);
 	struct target *pinned = &router->plane.targets[number];
 
+	if (memcmp(pinned->name, target->name, NAME_SIZE))
+		pinned->since_ns = world.now_us * 1000;
 	memcpy(pinned->name, target->name, NAME_SIZE);
 	pinned->flags = 0;
 	if (target->in_sync)

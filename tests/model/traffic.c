@@ -75,15 +75,17 @@ static void deliver(const struct packet *packet)
 {
 	struct conn *conn = packet->conn;
 	struct node_router *router = router_of(conn);
+	struct connection_key key;
+	unsigned int target, noted;
 	bool fresh;
-	unsigned int target;
 	int verdict;
 
 	if (!router)
 		return;
 	if (!router->mirror)
 		router->blind_ms = now_ms();
-	fresh = !router->plane.flows[conn->client][conn->port].used &&
+	key = model_connection_key(conn->client, conn->port, ROUTER_SERVICE);
+	fresh = forward_look_up(&router->plane, &key, &noted) == FLOW_STATE_NONE &&
 		!router->plane.connections[conn->client][conn->port].used;
 	verdict = forward_packet(&router->plane, conn->client, conn->port, packet->syn,
 				 conn->sequence + (packet->syn ? 0 : 1 + draw(1000)),
@@ -206,14 +208,17 @@ void do_spoof(void)
 	send_packet(fake, true);
 }
 
-/* A flood of SYNs pushes a half-open flow out, never one that was noted. */
+/* A flood of SYNs pushes a half-open flow out, never one that was noted; the fast path may forget
+ * at any time. */
 void do_evict(void)
 {
+	struct connection_key key =
+		model_connection_key(draw(CLIENTS), draw(PORTS), ROUTER_SERVICE);
 	struct node_router *router = any_router();
-	struct plane_flow *flow = &router->plane.flows[draw(CLIENTS)][draw(PORTS)];
 
-	if (flow->used && flow->value.state == FLOW_STATE_HALF_OPEN)
-		flow->used = false;
+	forward_forget_half_open(&router->plane, &key);
+	if (!draw(4))
+		forward_forget_fast(&router->plane);
 }
 
 /* ------------------------------------------------------------------------------------------------

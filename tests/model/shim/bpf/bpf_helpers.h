@@ -21,6 +21,6 @@ void *bpf_map_lookup_elem(void *map, const void *key);
 long bpf_map_update_elem(void *map, const void *key, const void *value, __u64 flags);
 long bpf_map_delete_elem(void *map, const void *key);
 __u64 bpf_ktime_get_ns(void);
-__u64 bpf_ktime_get_coarse_ns(void);
+__u64 bpf_jiffies64(void);
 
 #endif

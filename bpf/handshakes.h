@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * handshakes.h - what this router has itself seen go to a target and its target has not reported:
+ * half-open flows, whose SYN alone was seen, and noted ones, whose handshake went on; and unknown
+ * flows that it waits for a report of (router/sightings).
+ *
+ * It may forget, and may not be wrong: an entry is made only of a packet of that very flow, by XDP
+ * alone. A half-open one matches only what follows its SYN's sequence number closely, so a forged
+ * SYN draws no packet of another connection to itself. Each set has one place for half-open flows,
+ * which give way to each other, and others for noted ones: so a flood of SYNs pushes out nothing
+ * but SYNs, and leaves them a place when all others are taken. A noted one gives way only if its
+ * target is in sync, and so has reported it if there is anything to report, or is given up.
+ *
+ * The ticks, the guard and the ISN stand beside the word. Two CPUs that write one place at once may
+ * leave the one's word with the other's: of the same instant, and the wrong ISN or guard makes the
+ * entry match nothing.
+ */
+#ifndef LIMPET_HANDSHAKES_H
+#define LIMPET_HANDSHAKES_H
+
+#include "flow_id.h"
+#include "targets.h"
+
+#define HALF_OPEN_WAY 0
+#define FLOOD_NS      1000000000ULL
+
+struct handshake {
+	__u64 ticks; /* since then */
+	__u32 isn;   /* of its SYN; of a guess, the packet's number */
+	__u16 target;
+};
+
+static __always_inline volatile struct handshake_set *handshake_set(const struct flow_id *id)
+{
+	__u32 zero = 0, set;
+	const struct settings *own = bpf_map_lookup_elem(&settings, &zero);
+
+	if (!own)
+		return NULL;
+	set = id->hash >> (FLOW_KEY_BITS - own->handshake_bits);
+	return bpf_map_lookup_elem(&handshakes, &set);
+}
+
+static __always_inline __u64 handshake_ticks(__u64 now_ns)
+{
+	return now_ns >> HANDSHAKE_TICK_SHIFT;
+}
+
+/* This place's time, of a word that was read there. */
+static __always_inline __u64 ticks_at(volatile struct handshake_set *set, __u32 way, __u64 word)
+{
+	return word >> FLOW_STAMP_SHIFT << 32 | set->since[way];
+}
+
+static __always_inline bool is_own(volatile struct handshake_set *set, __u32 way, __u64 word,
+				   const struct flow_id *id)
+{
+	const __u64 stamp = 0xffULL << FLOW_STAMP_SHIFT;
+
+	return !((word ^ id->word) & ~(FLOW_TARGET_MASK | stamp)) && set->guard[way] == id->guard;
+}
+
+/* A copy of what is in this place, if it is this flow's and nobody is writing there. */
+static __always_inline bool read_way(volatile struct handshake_set *set, __u32 way,
+				     const struct flow_id *id, struct handshake *handshake)
+{
+	__u64 word = set->word[way];
+
+	if (!is_own(set, way, word, id))
+		return false;
+	handshake->ticks = ticks_at(set, way, word);
+	handshake->isn = set->isn[way];
+	handshake->target = word & FLOW_TARGET_MASK;
+	return set->word[way] == word;
+}
+
+static __always_inline void write_way(volatile struct handshake_set *set, __u32 way,
+				      const struct flow_id *id, __u16 target, __u32 isn,
+				      __u64 now_ns)
+{
+	__u64 ticks = handshake_ticks(now_ns);
+
+	set->word[way] = 0;
+	set->isn[way] = isn;
+	set->since[way] = (__u32)ticks;
+	set->guard[way] = id->guard;
+	set->word[way] = id->word | ticks >> 32 << FLOW_STAMP_SHIFT | target;
+}
+
+static __always_inline bool half_open_lookup(const struct flow_id *id, struct handshake *handshake)
+{
+	volatile struct handshake_set *set = handshake_set(id);
+
+	return set && read_way(set, HALF_OPEN_WAY, id, handshake);
+}
+
+static __always_inline bool noted_lookup(const struct flow_id *id, struct handshake *handshake)
+{
+	volatile struct handshake_set *set = handshake_set(id);
+
+	if (!set)
+		return false;
+#pragma unroll
+	for (int way = HALF_OPEN_WAYS; way < HANDSHAKE_WAYS; way++)
+		if (read_way(set, way, id, handshake))
+			return true;
+	return false;
+}
+
+static __always_inline void forget_ways(const struct flow_id *id, __u32 from, __u32 to)
+{
+	volatile struct handshake_set *set = handshake_set(id);
+
+	if (!set)
+		return;
+#pragma unroll
+	for (__u32 way = from; way < to; way++)
+		if (is_own(set, way, set->word[way], id))
+			set->word[way] = 0;
+}
+
+static __always_inline void half_open_forget(const struct flow_id *id)
+{
+	forget_ways(id, HALF_OPEN_WAY, HALF_OPEN_WAYS);
+}
+
+static __always_inline void noted_forget(const struct flow_id *id)
+{
+	forget_ways(id, HALF_OPEN_WAYS, HANDSHAKE_WAYS);
+}
+
+/* A SYN of this flow has gone to this target. */
+static __always_inline void half_open_note(const struct flow_id *id, __u16 target, __u32 isn,
+					   __u64 now_ns)
+{
+	volatile struct handshake_set *set = handshake_set(id);
+	__u64 word;
+
+	if (!set)
+		return;
+	word = set->word[HALF_OPEN_WAY];
+	if (word && !is_own(set, HALF_OPEN_WAY, word, id) &&
+	    handshake_ticks(now_ns) <
+		    ticks_at(set, HALF_OPEN_WAY, word) + handshake_ticks(FLOOD_NS))
+		count(COUNT_FLOW_DISPLACED);
+	write_way(set, HALF_OPEN_WAY, id, target, isn, now_ns);
+}
+
+static __always_inline bool gives_way(__u64 word)
+{
+	return target_flags(word & FLOW_TARGET_MASK) & (TARGET_IN_SYNC | TARGET_DEAD);
+}
+
+/* Its own place, a free one, else the oldest of those that give way; HANDSHAKE_WAYS: none. */
+static __always_inline __u32 noted_place(volatile struct handshake_set *set,
+					 const struct flow_id *id)
+{
+	__u64 oldest = ~0ULL;
+	__u32 place = HANDSHAKE_WAYS;
+
+#pragma unroll
+	for (int way = HALF_OPEN_WAYS; way < HANDSHAKE_WAYS; way++) {
+		__u64 word = set->word[way], ticks;
+
+		if (is_own(set, way, word, id))
+			return way;
+		ticks = word ? ticks_at(set, way, word) + 1 : 0;
+		if (ticks >= oldest || (word && !gives_way(word)))
+			continue;
+		oldest = ticks;
+		place = way;
+	}
+	return place;
+}
+
+/* This flow's packets have gone to this target since now. */
+static __always_inline void noted_note(const struct flow_id *id, __u16 target, __u32 isn,
+				       __u64 now_ns)
+{
+	volatile struct handshake_set *set = handshake_set(id);
+	__u32 way;
+
+	if (!set)
+		return;
+	way = noted_place(set, id);
+	asm volatile("" : "+r"(way)); /* the verifier is to see the check */
+	if (way >= HANDSHAKE_WAYS) {
+		count(COUNT_FLOW_FULL);
+		return;
+	}
+	write_way(set, way, id, target, isn, now_ns);
+}
+
+/* Do this half-open flow's SYN and this sequence number belong to one handshake? */
+static __always_inline bool half_open_follows(const struct handshake *handshake, __u32 sequence)
+{
+	__u32 distance = sequence - handshake->isn;
+
+	return distance > 0 && distance <= ISN_WINDOW;
+}
+
+/*
+ * A packet of an unknown flow: has it been waited for long enough? The first one is noted and is
+ * too early, as all within SIGHTING_NS. Once it has been waited for, the sighting is forgotten:
+ * what is not noted (RST, FIN) is waited for again. A sighting before `since_ns` counts for
+ * nothing.
+ */
+static __always_inline bool sighting_ripe(const struct connection_key *key, __u64 since_ns,
+					  __u64 now_ns)
+{
+	const struct sighting *seen = bpf_map_lookup_elem(&sightings, key);
+
+	if (!seen || seen->first_ns <= since_ns || now_ns >= seen->first_ns + SIGHTING_LAST_NS) {
+		struct sighting first = {.first_ns = now_ns};
+
+		bpf_map_update_elem(&sightings, key, &first, BPF_ANY);
+		return false;
+	}
+	if (now_ns < seen->first_ns + SIGHTING_NS)
+		return false;
+	bpf_map_delete_elem(&sightings, key);
+	return true;
+}
+
+#endif

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * router_agent.h - what user space does to the router's CRHT, and asks of what XDP has noted. In
+ * the kernel, so that a change of an entry and of all that rests on it is one step, which no signal
+ * ends halfway; and so that how flows are found is known here only.
+ */
+#ifndef LIMPET_ROUTER_AGENT_H
+#define LIMPET_ROUTER_AGENT_H
+
+#include <linux/errno.h>
+
+#include "flows.h"
+#include "handshakes.h"
+#include "present.h"
+
+/* An entry of either table, new or in place of what is there. */
+static __always_inline int put(void *map, const void *key, const void *value,
+			       const struct settings *own, __u64 hash)
+{
+	int error = bpf_map_update_elem(map, key, value, BPF_EXIST);
+
+	if (error != -ENOENT)
+		return error;
+	present_add(own, hash, 1);
+	error = bpf_map_update_elem(map, key, value, BPF_NOEXIST);
+	if (error)
+		present_add(own, hash, -1);
+	return error;
+}
+
+static __always_inline int remove(void *map, const void *key, const struct settings *own,
+				  __u64 hash)
+{
+	int error = bpf_map_delete_elem(map, key);
+
+	if (!error)
+		present_add(own, hash, -1);
+	return error;
+}
+
+static __always_inline int change_connection(const struct router_call *call,
+					     const struct settings *own, const struct flow_id *id)
+{
+	struct router_connection value = call->value;
+	struct connection_key key = call->key;
+	int error;
+
+	if (call->op == ROUTER_PUT_CONNECTION)
+		error = put(&connections, &key, &value, own, id->hash);
+	else
+		error = remove(&connections, &key, own, id->hash);
+	if (!error)
+		flow_changed(id);
+	return error;
+}
+
+static __always_inline int change_affinity(const struct router_call *call,
+					   const struct settings *own)
+{
+	struct affinity_key key = call->affinity_key;
+	struct router_affinity value = call->affinity;
+	__u64 hash = affinity_hash(own, &key);
+
+	if (call->op == ROUTER_PUT_AFFINITY)
+		return put(&affinities, &key, &value, own, hash);
+	return remove(&affinities, &key, own, hash);
+}
+
+/* Of any age: whoever asks knows what to make of it. */
+static __always_inline void look_up(const struct flow_id *id, struct router_call *call)
+{
+	struct handshake handshake = {.target = NO_NUMBER};
+	enum flow_state state = FLOW_STATE_NONE;
+
+	if (noted_lookup(id, &handshake))
+		state = FLOW_STATE_NOTED;
+	else if (half_open_lookup(id, &handshake))
+		state = FLOW_STATE_HALF_OPEN;
+	call->state = state;
+	call->target = handshake.target;
+	call->since_ns = handshake.ticks << HANDSHAKE_TICK_SHIFT;
+}
+
+int router_agent(struct router_call *call);
+
+SEC("syscall")
+int router_agent(struct router_call *call)
+{
+	struct connection_key key = call->key;
+	const struct settings *own;
+	__u32 zero = 0;
+	struct flow_id id;
+
+	call->result = -ENOENT;
+	own = bpf_map_lookup_elem(&settings, &zero);
+	if (!own)
+		return 0;
+	flow_identify(own, &key, &id);
+	call->set = id.set;
+	switch (call->op) {
+	case ROUTER_PUT_CONNECTION:
+	case ROUTER_DELETE_CONNECTION:
+		call->result = change_connection(call, own, &id);
+		break;
+	case ROUTER_PUT_AFFINITY:
+	case ROUTER_DELETE_AFFINITY:
+		call->result = change_affinity(call, own);
+		break;
+	case ROUTER_LOOK_UP:
+		look_up(&id, call);
+		call->result = 0;
+		break;
+	default:
+		call->result = -EINVAL;
+	}
+	return 0;
+}
+
+#endif

@@ -1,0 +1,59 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# `limpet reload` while connections talk and new ones are made: services come, go and change, a ring
+# is built anew each time a target drains. No packet meets a half-written ring, service or target.
+set -u
+# shellcheck source=scripts/lab-lib.sh
+. "$(dirname "$0")/../../scripts/lab-lib.sh"
+test_begin "services, targets and rings change under traffic"
+
+RELOADS=12
+
+lab_up && lab_serve && start_instances 2 || exit 1
+
+# Services beside the three of the lab: $1 is what differs each time.
+more_services()
+{
+	local i
+
+	for ((i = 0; i < 20 + $1 % 3; i++)); do
+		cat <<-END
+		    - { name: more$(($1 % 5))-$i, address: 203.0.113.$((20 + i)), port: $((8000 + $1)), protocol: tcp }
+		END
+	done
+}
+
+unexpected()
+{
+	local name sum=0
+
+	for name in drop_no_target drop_no_next_hop drop_not_serving refused_no_instance; do
+		sum=$((sum + $(counter r1 "$name")))
+	done
+	echo $sum
+}
+
+client_start held hold --source 198.18.1.1-50 --count 100
+asked=$(ask_affinity 198.18.9.1) || fail "a client gets an affinity"
+services=$LAB_SERVICES
+before=$(unexpected)
+client_start new many --source 198.18.4.1-200 --count 10
+
+for ((turn = 1; turn <= RELOADS; turn++)); do
+	LAB_SERVICES=$services$'\n'$(more_services $turn)
+	configure r1
+	on r1 limpet reload 2>/dev/null || fail "reload $turn"
+	if ((turn % 2)); then on t2 limpet drain 2>/dev/null; else on t2 limpet resume 2>/dev/null; fi ||
+		fail "drain or resume $turn"
+done
+say "  $RELOADS reloads, as many changes of the rings"
+LAB_SERVICES=$services
+configure r1
+check "the former configuration" on r1 limpet reload
+
+report=$(client_end new) || fail "the new clients end"
+check_json "each of 2,000 new connections was served" "d['failed'] == 0" "$report"
+check_is "no packet found no target, no next hop or no service" "$before" "$(unexpected)"
+check_all_reach "the affinity holds" "$asked" 20 198.18.9.1
+report=$(client_end held) || fail "the clients end"
+check_json "none of 100 connections broke" "d['broken'] == []" "$report"
