@@ -47,6 +47,8 @@ BPF_TESTS  := $(patsubst tests/bpf/%.c,$(BUILD)/tests/bpf/%,$(wildcard tests/bpf
 # What tests/bpf/test_*.c share.
 BPF_TEST_PARTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/bpf/test_%,$(wildcard tests/bpf/*.c)))
 LAB_BPF    := $(patsubst tests/net/%.bpf.c,$(BUILD)/tests/net/%.bpf.o,$(wildcard tests/net/*.bpf.c))
+BENCH      := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %.bpf.c bench/info.c,$(wildcard bench/*.c)))
+BENCH_SKELETONS := $(patsubst bench/%.bpf.c,$(BUILD)/bench/%.skel.h,$(wildcard bench/*.bpf.c))
 EXAMPLES   := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
 
 SONAME := liblimpet.so.1
@@ -121,6 +123,21 @@ $(BUILD)/tests/fuzz/%: tests/fuzz/%.c common/codec.c
 	@mkdir -p $(@D)
 	$(CLANG) $(ALL_CFLAGS) $(CPPFLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
 		-o $@ $(filter %.c,$^)
+
+# The benchmark: its own programs, and the agent's Maglev.
+$(BUILD)/bench/%.bpf.o: bench/%.bpf.c
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_CFLAGS) -c $< -o $@
+
+$(BUILD)/bench/%.skel.h: $(BUILD)/bench/%.bpf.o
+	$(BPFTOOL) gen skeleton $< name $*_bpf > $@.new && mv $@.new $@
+
+$(BENCH): $(BUILD)/bench/%.o: bench/%.c | $(BENCH_SKELETONS)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -I$(BUILD)/bench -Isync $(shell pkg-config --cflags libbpf json-c) -c $< -o $@
+
+$(BUILD)/bench/bench: $(BENCH) $(BUILD)/sync/maglev.o $(BUILD)/sync/rings.o $(BUILD)/common.a
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs $(PACKAGES_LOADER))
 
 fuzz: $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/*.c)) ## fuzz targets, with clang
 
