@@ -139,6 +139,9 @@ $(BENCH): $(BUILD)/bench/%.o: bench/%.c | $(BENCH_SKELETONS)
 $(BUILD)/bench/bench: $(BENCH) $(BUILD)/sync/maglev.o $(BUILD)/sync/rings.o $(BUILD)/common.a
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs $(PACKAGES_LOADER))
 
+$(BUILD)/bench/info: $(BUILD)/bench/info.o $(BUILD)/loader/objects.o $(BUILD)/common.a
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs $(PACKAGES_LOADER))
+
 fuzz: $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/*.c)) ## fuzz targets, with clang
 
 # The explorer runs the rules and bpf/choose.h in user space, on helpers of its own (tests/model/shim).
@@ -153,6 +156,13 @@ unit-tests: $(UNIT_TESTS)
 bpf-tests: $(BPF_TESTS)
 lab: all $(LAB_BPF) ## what scripts/lab and the tests in network namespaces run
 tests: unit-tests bpf-tests lab
+
+bench-programs: $(BUILD)/limpet $(BUILD)/bench/bench $(BUILD)/bench/info
+bench: bench-programs ## ns per packet beside floors, throughput, Maglev; as root; OPTIONS="--cases 'v4_*'"
+	LIMPET_BUILD=$(BUILD) bench/run $(OPTIONS)
+
+info: bench-programs ## verifier instructions, stack, machine code; bytes of the maps; as root
+	@$(BUILD)/bench/info -j $(BUILD)/info.json examples/limpet.yaml $(BPF_OBJECTS)
 
 check-unit: unit-tests ## pure rules and wire; any user
 	@set -e; for t in $(UNIT_TESTS); do echo "== $$t"; $$t; done
@@ -214,7 +224,7 @@ clean: ## remove what was built
 help: ## this
 	@awk -F':.*## ' '/^[a-z_.-]+:.*## /{sub(/:.*/,"",$$1); printf "  %-24s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
 
-.PHONY: all lib examples bpf fuzz check-model unit-tests bpf-tests lab tests check-unit check-bpf check lint format install uninstall clean help
+.PHONY: all lib examples bpf fuzz check-model unit-tests bpf-tests lab tests bench bench-programs info check-unit check-bpf check lint format install uninstall clean help
 .SECONDARY:
 .DELETE_ON_ERROR:
 

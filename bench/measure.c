@@ -152,25 +152,34 @@ int measure_pass(struct measure *measure, int program, uint32_t packets, uint32_
 	return 0;
 }
 
-int measure_time(struct measure *measure, int program, uint32_t packets, uint32_t *verdict,
-		 double *ns)
+static uint32_t chunks_of(uint32_t packets, unsigned int shift, uint32_t most)
 {
-	struct wrap_control *control = measure->control;
-	unsigned int shift = control->chunk_shift;
 	uint32_t chunks = packets >> shift;
+
+	return chunks > most ? most : chunks;
+}
+
+int measure_time(struct measure *measure, int program, uint32_t warm, uint32_t packets,
+		 uint32_t *verdict, double *ns)
+{
+	const struct wrap_control *control = measure->control;
+	unsigned int shift = control->chunk_shift;
+	uint32_t first = chunks_of(warm, shift, WRAP_STAMPS / 2);
+	uint32_t chunks = chunks_of(packets, shift, WRAP_STAMPS / 2 - 1);
 	double each[WRAP_STAMPS];
 	int error;
 
 	if (!chunks)
 		chunks = 1;
-	if (chunks > WRAP_STAMPS - 1)
-		chunks = WRAP_STAMPS - 1;
 	/* The stamp that ends the last chunk comes with one packet more. */
-	error = measure_pass(measure, program, (chunks << shift) + 1, verdict);
+	error = measure_pass(measure, program, ((first + chunks) << shift) + 1, verdict);
 	if (error)
 		return error;
-	for (uint32_t i = 0; i < chunks; i++)
-		each[i] = (double)(control->stamp[i + 1] - control->stamp[i]) / (1 << shift);
+	for (uint32_t i = 0; i < chunks; i++) {
+		const __u64 *stamp = &control->stamp[first + i];
+
+		each[i] = (double)(stamp[1] - stamp[0]) / (1 << shift);
+	}
 	*ns = median(each, chunks);
 	return 0;
 }

@@ -26,10 +26,11 @@ uint64_t measure_position(const struct measure *measure);
 
 /* So many packets through the program; its verdict on the last one. */
 int measure_pass(struct measure *measure, int program, uint32_t packets, uint32_t *verdict);
-/* The same, timed: ns per packet with the wrapper's own, the median over the chunks. `packets` is
- * rounded down to whole chunks, at least one. */
-int measure_time(struct measure *measure, int program, uint32_t packets, uint32_t *verdict,
-		 double *ns);
+/* The same, timed: ns per packet with the wrapper's own, the median over the chunks. `packets` are
+ * rounded down to whole chunks, at least one; before them `warm` packets, rounded likewise, which
+ * do not count. */
+int measure_time(struct measure *measure, int program, uint32_t warm, uint32_t packets,
+		 uint32_t *verdict, double *ns);
 
 /* Nothing else runs on this CPU while it is measured: SCHED_FIFO, or back. Without the permission
  * to do so the result is noisier, not wrong. */

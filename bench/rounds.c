@@ -8,8 +8,8 @@
 
 #include <linux/bpf.h>
 
-#define WARM_RANDOM 200000 /* packets, so that caches hold what they can */
-#define WARM_FIXED  20000
+#define WARM_RANDOM (1 << 17) /* packets, so that caches hold what they can */
+#define WARM_FIXED  (1 << 14)
 
 enum { FLOOR, LIMPET, FIRST_OTHER };
 #define CANDIDATES (FIRST_OTHER + MAX_OTHERS)
@@ -142,7 +142,8 @@ static int time_handshakes(struct run *run, const struct candidate *candidate, u
 		error = measure_pass(measure, candidate->program, batch + 1, NULL);
 		measure_traffic(measure, &candidate->traffic, run->position);
 		if (!error)
-			error = measure_time(measure, candidate->program, batch, verdict, &each[i]);
+			error = measure_time(measure, candidate->program, 0, batch, verdict,
+					     &each[i]);
 		run->position = measure_position(measure);
 	}
 	if (!error)
@@ -156,8 +157,8 @@ static int time_baseline(struct run *run, const struct candidate *candidate, uin
 	struct bench *bench = run->bench;
 
 	measure_traffic(bench->measure, &candidate->traffic, start);
-	return measure_time(bench->measure, floors_baseline(bench->floors), bench->packets, NULL,
-			    ns);
+	return measure_time(bench->measure, floors_baseline(bench->floors), WARM_FIXED,
+			    bench->packets, NULL, ns);
 }
 
 static int time_candidate(struct run *run, const struct candidate *candidate, uint64_t start,
@@ -166,25 +167,22 @@ static int time_candidate(struct run *run, const struct candidate *candidate, ui
 	const struct bench_case *wanted = run->wanted;
 	struct measure *measure = run->bench->measure;
 	bool random = candidate->traffic.order == ORDER_RANDOM;
+	uint32_t warm = random ? WARM_RANDOM : WARM_FIXED;
 	uint32_t packets = run->bench->packets, verdict;
-	int error = 0;
+	int error;
 
-	if (candidate->learns && wanted->packets)
-		packets = wanted->packets;
 	if (candidate->learns && wanted->handshake)
 		return time_handshakes(run, candidate, &verdict, ns);
-	measure_traffic(measure, &candidate->traffic, start + 1);
-	if (!candidate->learns || !wanted->prepare)
-		error = measure_pass(measure, candidate->program, random ? WARM_RANDOM : WARM_FIXED,
-				     NULL);
+	/* What is new is not warm. */
+	if (candidate->learns && wanted->prepare)
+		warm = 0;
+	if (candidate->learns && wanted->packets)
+		packets = wanted->packets;
 	if (candidate->learns && wanted->pace_ms)
 		pace(wanted->pace_ms);
 	measure_traffic(measure, &candidate->traffic, start);
-	if (!error)
-		error = measure_time(measure, candidate->program, packets, &verdict, ns);
-	if (!error)
-		error = check_verdict(run, candidate, verdict);
-	return error;
+	error = measure_time(measure, candidate->program, warm, packets, &verdict, ns);
+	return error ? error : check_verdict(run, candidate, verdict);
 }
 
 static int measure_net(struct run *run, const struct candidate *candidate, unsigned int round,
