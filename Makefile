@@ -155,11 +155,18 @@ $(BUILD)/tests/model/explorer: $(MODEL) $(BUILD)/sync.a $(BUILD)/common.a
 unit-tests: $(UNIT_TESTS)
 bpf-tests: $(BPF_TESTS)
 lab: all $(LAB_BPF) ## what scripts/lab and the tests in network namespaces run
-tests: unit-tests bpf-tests lab
+tests: unit-tests bpf-tests lab bench-programs
 
 bench-programs: $(BUILD)/limpet $(BUILD)/bench/bench $(BUILD)/bench/info
 bench: bench-programs ## ns per packet beside floors, throughput, Maglev; as root; OPTIONS="--cases 'v4_*'"
 	LIMPET_BUILD=$(BUILD) bench/run $(OPTIONS)
+
+bench-growth: bench-programs ## ns per packet over flows, services, targets, affinities
+	LIMPET_BUILD=$(BUILD) bench/run --growth --json $(BUILD)/bench-growth.json $(OPTIONS)
+
+# All of them have been made by now: make bench bench-growth info bench-docs.
+bench-docs: ## what bench, bench-growth and info have measured, into docs/PERFORMANCE.md
+	bench/document.py $(BUILD)/bench.json $(BUILD)/bench-growth.json $(BUILD)/info.json
 
 info: bench-programs ## verifier instructions, stack, machine code; bytes of the maps; as root
 	@$(BUILD)/bench/info -j $(BUILD)/info.json examples/limpet.yaml $(BPF_OBJECTS)
@@ -224,7 +231,7 @@ clean: ## remove what was built
 help: ## this
 	@awk -F':.*## ' '/^[a-z_.-]+:.*## /{sub(/:.*/,"",$$1); printf "  %-24s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
 
-.PHONY: all lib examples bpf fuzz check-model unit-tests bpf-tests lab tests bench bench-programs info check-unit check-bpf check lint format install uninstall clean help
+.PHONY: all lib examples bpf fuzz check-model unit-tests bpf-tests lab tests bench bench-programs bench-growth bench-docs info check-unit check-bpf check lint format install uninstall clean help
 .SECONDARY:
 .DELETE_ON_ERROR:
 

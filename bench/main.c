@@ -226,7 +226,7 @@ static int run_cases(struct bench *bench, struct json_object *report, const char
 {
 	unsigned int found = 0;
 
-	report_heading(bench, "case");
+	report_heading(bench, "case", true);
 	for (unsigned int i = 0; i < bench_case_count; i++) {
 		const struct bench_case *wanted = &bench_cases[i];
 		struct result result = {0};
@@ -268,7 +268,7 @@ static int run_growth(struct bench *bench, struct json_object *report, const cha
 {
 	int error = 0;
 
-	report_heading(bench, "growth");
+	report_heading(bench, "growth", false);
 	for (unsigned int i = 0; i < bench_series_count && !error; i++)
 		if (is_wanted(patterns, bench_series[i].name))
 			error = run_series(bench, report, &bench_series[i]);

@@ -83,10 +83,11 @@ int report_write(const struct json_object *report, const char *path)
 /* ------------------------------------------------------------------------------------------------
  * lines */
 
-void report_heading(const struct bench *bench, const char *what)
+void report_heading(const struct bench *bench, const char *what, bool bars)
 {
-	printf("%-16s %-32s %7s %7s %6s %15s %6s %7s", what, "", "ns", "floor", "ratio",
-	       "least .. most", "must", "stretch");
+	printf("%-16s %-32s %7s %7s %6s %15s", what, "", "ns", "floor", "ratio", "least .. most");
+	if (bars)
+		printf(" %6s %7s", "must", "stretch");
 	for (unsigned int i = 0; i < bench->other_count; i++)
 		printf("  %8.8s %6s", bench->others[i].name, "ratio");
 	printf("\n");

@@ -12,7 +12,8 @@ struct json_object *report_new(void);
 /* 0 or a negative errno, with a line that says what was wrong. */
 int report_write(const struct json_object *report, const char *path);
 
-void report_heading(const struct bench *bench, const char *what);
+/* `bars`: of what there is a must and a stretch. */
+void report_heading(const struct bench *bench, const char *what, bool bars);
 /* A line, and an entry in `cases`. */
 void report_case(struct json_object *report, const struct bench *bench,
 		 const struct bench_case *wanted, const struct result *result);
