@@ -44,28 +44,36 @@ static int put_target(struct filling *filling, uint32_t number, unsigned int int
 	return maps_put(filling->maps, MAP_TARGETS, &number, &target);
 }
 
+static int take_service(void *context, const void *key, const void *value)
+{
+	struct filling *filling = context;
+	const struct router_service *service = value;
+	unsigned int index;
+
+	if (sscanf(service->name, BENCH_SERVICE, &index) == 1 && index < MAX_SERVICES)
+		filling->numbers[index] = *(const __u32 *)key;
+	return 0;
+}
+
 /* Rings, switched in as limpetd does; instances are ready everywhere. */
 static int put_services(struct filling *filling)
 {
 	const struct scene *scene = filling->scene;
 	struct service_state state = {.ready_instances = scene->targets, .generation = 1};
 	struct rings *rings = rings_new(filling->maps);
-	int error = rings ? 0 : -ENOMEM;
+	int error = rings ? maps_walk(filling->maps, MAP_ROUTER_SERVICES, take_service, filling)
+			  : -ENOMEM;
 
-	for (uint32_t i = 0; i < scene->services && !error; i++) {
-		struct service_key key = bench_service(scene->family, i);
-		__u32 *number = &filling->numbers[i];
-
-		error = maps_get(filling->maps, MAP_SERVICE_INDEX, &key, number);
-		if (!error && rings_set(rings, *number, filling->targets, scene->targets) < 0)
-			error = -ENOMEM;
-		if (!error)
-			error = maps_put(filling->maps, MAP_SERVICE_STATE, number, &state);
+	for (uint32_t i = 0; i < scene->services && error >= 0; i++) {
+		error = rings_set(rings, filling->numbers[i], filling->targets, scene->targets);
+		if (error >= 0)
+			error = maps_put(filling->maps, MAP_SERVICE_STATE, &filling->numbers[i],
+					 &state);
 	}
-	if (!error && rings_set(rings, GUESS_RING, filling->targets, 0) < 0)
-		error = -ENOMEM;
+	if (error >= 0)
+		error = rings_set(rings, GUESS_RING, filling->targets, 0);
 	rings_free(rings);
-	return error;
+	return error < 0 ? error : 0;
 }
 
 static int put_connections(struct filling *filling)

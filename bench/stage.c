@@ -40,7 +40,7 @@ static void write_router(const struct stage *stage, const struct scene *scene, F
 		struct service_key key = bench_service(scene->family, i);
 		char text[ADDRESS_TEXT];
 
-		fprintf(file, "    - { name: s%u, address: \"%s\", port: %d }\n", i,
+		fprintf(file, "    - { name: " BENCH_SERVICE ", address: \"%s\", port: %d }\n", i,
 			address_format(&key.address, text), BENCH_PORT);
 	}
 }

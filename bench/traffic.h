@@ -14,6 +14,7 @@
 #include "wrap.h"
 
 #define BENCH_PORT    80
+#define BENCH_SERVICE "s%u" /* a service's name, of its number */
 #define BENCH_ROUTER  "10.7.0.2"
 #define BENCH_ROUTER6 "fd07::2"
 #define BENCH_TARGET  "10.7.0.11" /* where packets are unwrapped */
