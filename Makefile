@@ -8,6 +8,7 @@ BINDIR  ?= $(PREFIX)/sbin
 LIBDIR  ?= $(PREFIX)/lib/$(shell $(CC) -print-multiarch 2>/dev/null)
 INCLUDEDIR ?= $(PREFIX)/include
 UNITDIR ?= /lib/systemd/system
+CONFDIR ?= /etc/limpet
 MANDIR  ?= $(PREFIX)/share/man
 DOCDIR  ?= $(PREFIX)/share/doc/limpet
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
@@ -54,7 +55,7 @@ EXAMPLES   := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.
 SONAME := liblimpet.so.1
 
 all: $(BUILD)/limpet $(BUILD)/limpetd lib examples ## the programs, the library, the examples
-lib: $(BUILD)/lib/$(SONAME) $(BUILD)/lib/liblimpet.a $(BUILD)/lib/limpet.pc ## the library for applications
+lib: $(BUILD)/lib/$(SONAME) $(BUILD)/lib/liblimpet.a ## the library for applications
 examples: $(EXAMPLES)
 bpf: $(BPF_OBJECTS) ## the BPF programs
 
@@ -92,10 +93,6 @@ $(BUILD)/lib/$(SONAME): $(LIB) lib/limpet.map
 
 $(BUILD)/lib/liblimpet.a: $(LIB)
 	rm -f $@ && $(AR) rcs $@ $^
-
-$(BUILD)/lib/limpet.pc: lib/limpet.pc.in Makefile
-	@mkdir -p $(@D)
-	sed 's|@PREFIX@|$(PREFIX)|;s|@LIBDIR@|$(LIBDIR)|;s|@VERSION@|$(VERSION)|' $< > $@
 
 $(BUILD)/examples/%: examples/%.c $(BUILD)/lib/liblimpet.a
 	@mkdir -p $(@D)
@@ -174,8 +171,8 @@ info: bench-programs ## verifier instructions, stack, machine code; bytes of the
 check-unit: unit-tests ## pure rules and wire; any user
 	@set -e; for t in $(UNIT_TESTS); do echo "== $$t"; $$t; done
 
-check-model: $(BUILD)/tests/model/explorer ## random histories of a small cluster; SEEDS=N runs
-	$< --seeds $(or $(SEEDS),5000)
+check-model: $(BUILD)/tests/model/explorer ## random histories of a small cluster; RUNS=N of them
+	$< --runs $(or $(RUNS),5000)
 
 check-bpf: bpf-tests ## the XDP program, packet by packet; as root
 	@set -e; for t in $(BPF_TESTS); do echo "== $$t"; $$t; done
@@ -192,30 +189,30 @@ format: ## clang-format over everything
 compile_commands.json: ## for editors
 	bear -- $(MAKE) -B BUILD=$(BUILD)/bear all tests
 
-# The units name the programs by their full paths.
-$(BUILD)/systemd/%.service: systemd/%.service Makefile
-	@mkdir -p $(@D)
-	sed 's|/usr/sbin/|$(BINDIR)/|' $< > $@
-
-UNITS   := $(patsubst %,$(BUILD)/%,$(wildcard systemd/*.service))
+UNITS   := $(wildcard systemd/*.service)
 MANUALS := $(wildcard docs/man/*.[1-9])
 # The other functions of limpet_affinity_request(3).
 MANUAL_LINKS := $(patsubst %,limpet_affinity_%.3,wait status release)
 
-install: all $(UNITS) ## into DESTDIR, under PREFIX
+# What names a place is written here: `make install PREFIX=…` may follow a plain `make`.
+install: all ## into DESTDIR, under PREFIX
 	install -d $(addprefix $(DESTDIR),$(BINDIR) $(LIBDIR)/pkgconfig $(INCLUDEDIR)/limpet $(UNITDIR) $(DOCDIR) \
-		$(COMPLETIONDIR))
+		$(COMPLETIONDIR) $(CONFDIR))
 	install -m 755 $(BUILD)/limpet $(BUILD)/limpetd $(DESTDIR)$(BINDIR)
 	install -m 644 $(BUILD)/lib/$(SONAME) $(BUILD)/lib/liblimpet.a $(DESTDIR)$(LIBDIR)
 	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/liblimpet.so
-	install -m 644 $(BUILD)/lib/limpet.pc $(DESTDIR)$(LIBDIR)/pkgconfig
+	sed 's|@PREFIX@|$(PREFIX)|;s|@LIBDIR@|$(LIBDIR)|;s|@INCLUDEDIR@|$(INCLUDEDIR)|;s|@VERSION@|$(VERSION)|' \
+		lib/limpet.pc.in | install -m 644 /dev/stdin $(DESTDIR)$(LIBDIR)/pkgconfig/limpet.pc
 	install -m 644 include/limpet/limpet.h $(DESTDIR)$(INCLUDEDIR)/limpet
-	install -m 644 $(UNITS) $(DESTDIR)$(UNITDIR)
+	for unit in $(UNITS); do sed 's|/usr/sbin/|$(BINDIR)/|' $$unit | \
+		install -m 644 /dev/stdin $(DESTDIR)$(UNITDIR)/$${unit##*/} || exit 1; done
 	install -m 644 examples/limpet.yaml $(DESTDIR)$(DOCDIR)
 	install -m 644 scripts/completion.bash $(DESTDIR)$(COMPLETIONDIR)/limpet
 	for page in $(MANUALS); do install -D -m 644 -t $(DESTDIR)$(MANDIR)/man$${page##*.} $$page || exit 1; done
 	install -d $(DESTDIR)$(MANDIR)/man3
 	for link in $(MANUAL_LINKS); do ln -sf limpet_affinity_request.3 $(DESTDIR)$(MANDIR)/man3/$$link || exit 1; done
+	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" -ne 0 ] || { ldconfig; \
+		[ ! -d /run/systemd/system ] || systemctl daemon-reload; }
 
 uninstall: ## what `make install` with the same DESTDIR and PREFIX has made
 	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,limpet limpetd)
@@ -223,7 +220,8 @@ uninstall: ## what `make install` with the same DESTDIR and PREFIX has made
 	rm -f $(DESTDIR)$(INCLUDEDIR)/limpet/limpet.h $(DESTDIR)$(DOCDIR)/limpet.yaml $(DESTDIR)$(COMPLETIONDIR)/limpet
 	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS)))
 	for page in $(notdir $(MANUALS)) $(MANUAL_LINKS); do rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$$page; done
-	rmdir --ignore-fail-on-non-empty $(addprefix $(DESTDIR),$(INCLUDEDIR)/limpet $(DOCDIR)) 2>/dev/null || true
+	for directory in $(addprefix $(DESTDIR),$(INCLUDEDIR)/limpet $(DOCDIR) $(CONFDIR)); do \
+		[ ! -d $$directory ] || rmdir --ignore-fail-on-non-empty $$directory || exit 1; done
 
 clean: ## remove what was built
 	rm -rf $(BUILD)

@@ -5,10 +5,10 @@
  * lock; its `word` is the protocol:
  *
  *	(none) ──────────▶ LIVE ◀──▶ CHANGING      same id: updated, or moved to another instance
- *	                   │  ▲
- *	                   ▼  │ new id
- *	                   BUSY ◀── ENDED ──▶ REAPED ──▶ (none)      the agent's reaper only
- *	                   └────────▲
+ *	                   │  ▲         │ is over
+ *	                   ▼  │ new id  ▼
+ *	                   BUSY ◀──── ENDED ──▶ REAPED ──▶ (none)    the agent's reaper only
+ *	                   └────────────▲
  *
  * Whether one that is LIVE still holds is decided when it is looked up: its instance must take
  * connections, the process that asked must live, and its time must not be over (expiry.h). So an
@@ -27,7 +27,8 @@
 struct affinity_claim {
 	__u64 process; /* incarnation; 0: timed */
 	__u64 idle_ns;
-	__u64 max_life_ns;
+	__u64 life_ns;	       /* from this request on at most; 0: no limit */
+	__u64 service_life_ns; /* from the first request on at most; 0: no limit */
 	__u32 instance;
 	__u32 pid;
 	__u16 service;
@@ -74,6 +75,7 @@ static __always_inline int quota_take(__u32 slot)
 	if (!load || !instance)
 		return -ENOENT;
 	before = __sync_fetch_and_add(&load->affinities, 1);
+	__sync_fetch_and_add(&load->changes, 1);
 	if (!instance->max_affinities || before < instance->max_affinities)
 		return 0;
 	__sync_fetch_and_add(&load->affinities, -1);
@@ -84,8 +86,10 @@ static __always_inline void quota_return(__u32 slot)
 {
 	struct instance_load *load = bpf_map_lookup_elem(&instance_load, &slot);
 
-	if (load)
-		__sync_fetch_and_add(&load->affinities, -1);
+	if (!load)
+		return;
+	__sync_fetch_and_add(&load->affinities, -1);
+	__sync_fetch_and_add(&load->changes, 1);
 }
 
 /* END_NONE: what is LIVE here is in force. Else why it is no longer. */
@@ -116,7 +120,8 @@ static __always_inline struct target_affinity *
 affinity_in_force(const struct affinity_key *key, __u64 now_ns, __u32 *slot, __u64 *id)
 {
 	struct target_affinity *affinity;
-	__u64 word, after;
+	__u32 changes;
+	__u64 word;
 	int over;
 
 	for (int i = 0; i < AFFINITY_TRIES; i++) {
@@ -126,25 +131,36 @@ affinity_in_force(const struct affinity_key *key, __u64 now_ns, __u32 *slot, __u
 		word = read_once(&affinity->word);
 		if (!phase_in_force(affinity_phase(word)))
 			return 0;
+		changes = *(volatile __u32 *)&affinity->changes;
 		*slot = affinity->instance;
 		*id = word >> 8;
 		/* Who changes it has seen that it is in force, and keeps it so. */
 		over = affinity_phase(word) == PHASE_CHANGING
 			       ? END_NONE
 			       : affinity_over(key, affinity, now_ns);
-		after = read_once(&affinity->word);
-		if (after == word)
+		if (read_once(&affinity->word) == word &&
+		    *(volatile __u32 *)&affinity->changes == changes)
 			return over == END_NONE ? affinity : 0;
 	}
 	return 0;
 }
 
-/* Owned by us: as asked for. created_ns is moved on first, so that it is over at no moment. */
+/* The shorter of the two limits, where 0 is none. */
+static __always_inline __u64 shorter_life(__u64 a, __u64 b)
+{
+	if (!a || !b)
+		return a | b;
+	return a < b ? a : b;
+}
+
+/* Owned by us: as asked for. */
 static __always_inline void affinity_fill(struct target_affinity *affinity,
 					  const struct affinity_claim *claim, __u64 now_ns)
 {
-	*(volatile __u64 *)&affinity->created_ns = now_ns;
-	*(volatile __u64 *)&affinity->max_life_ns = claim->max_life_ns;
+	__u64 age_ns = now_ns - affinity->created_ns;
+
+	affinity->max_life_ns =
+		shorter_life(claim->life_ns ? age_ns + claim->life_ns : 0, claim->service_life_ns);
 	affinity->idle_ns = claim->idle_ns;
 	affinity->process = claim->process;
 	affinity->pid = claim->pid;
@@ -152,6 +168,17 @@ static __always_inline void affinity_fill(struct target_affinity *affinity,
 	affinity->service = claim->service;
 	affinity->flags = claim->flags;
 	affinity->end = END_NONE;
+	affinity->changes++;
+}
+
+/* The same for an instance that did not hold the client: a life begins. */
+static __always_inline void affinity_begin(struct target_affinity *affinity,
+					   const struct affinity_claim *claim, __u64 displaced,
+					   __u64 now_ns)
+{
+	affinity->displaced = displaced;
+	affinity->created_ns = now_ns;
+	affinity_fill(affinity, claim, now_ns);
 }
 
 static __always_inline void affinity_publish(struct target_affinity *affinity, __u64 word)
@@ -159,7 +186,7 @@ static __always_inline void affinity_publish(struct target_affinity *affinity, _
 	__sync_lock_test_and_set(&affinity->word, word);
 }
 
-/* Owned by us (BUSY), LIVE before: it has ended. */
+/* Owned by us, LIVE before: it has ended. */
 static __always_inline void affinity_finish(const struct affinity_key *key,
 					    struct target_affinity *affinity, __u64 id, __u8 end)
 {
@@ -168,6 +195,25 @@ static __always_inline void affinity_finish(const struct affinity_key *key,
 	affinity_publish(affinity, affinity_word(id, PHASE_ENDED));
 	count(COUNT_AFFINITY_ENDED);
 	event_affinity(key);
+}
+
+/* End what is LIVE if it is over: 0, -EBUSY (it is in force after all), -EAGAIN. Judged again by
+ * its owner: between the first look and now it may have been asked for. */
+SUBPROGRAM int affinity_conclude(const struct affinity_key *key, struct target_affinity *affinity,
+				 __u64 word)
+{
+	__u64 id = word >> 8;
+	int over;
+
+	if (!affinity_swap(affinity, word, affinity_word(id, PHASE_CHANGING)))
+		return -EAGAIN;
+	over = affinity_over(key, affinity, bpf_ktime_get_ns());
+	if (over == END_NONE) {
+		affinity_publish(affinity, word);
+		return -EBUSY;
+	}
+	affinity_finish(key, affinity, id, over);
+	return 0;
 }
 
 /* There is no entry: make one, LIVE from the first. */
@@ -179,7 +225,7 @@ SUBPROGRAM int affinity_create(const struct affinity_key *key, const struct affi
 
 	if (error)
 		return error;
-	affinity_fill(&made, claim, now_ns);
+	affinity_begin(&made, claim, 0, now_ns);
 	made.word = affinity_word(next_affinity(), PHASE_LIVE);
 	error = bpf_map_update_elem(&affinities, key, &made, BPF_NOEXIST);
 	if (!error) {
@@ -190,19 +236,12 @@ SUBPROGRAM int affinity_create(const struct affinity_key *key, const struct affi
 	return error == -EEXIST || error == -EBUSY ? -EAGAIN : -ENOSPC;
 }
 
-/* The entry is what is left of an affinity: `over` tells why one that is still LIVE has ended. */
+/* The entry is what is left of an affinity that has ended; if there is room, its next life. */
 SUBPROGRAM int affinity_renew(const struct affinity_key *key, struct target_affinity *affinity,
-			      __u64 word, int over, const struct affinity_claim *claim)
+			      __u64 id, const struct affinity_claim *claim)
 {
-	__u64 id = word >> 8;
 	int error;
 
-	if (affinity_phase(word) == PHASE_LIVE) {
-		if (!affinity_swap(affinity, word, affinity_word(id, PHASE_BUSY)))
-			return -EAGAIN;
-		affinity_finish(key, affinity, id, over);
-	}
-	/* ENDED in any case; if there is room, owned for its next life. */
 	error = quota_take(claim->instance);
 	if (error)
 		return error;
@@ -213,9 +252,28 @@ SUBPROGRAM int affinity_renew(const struct affinity_key *key, struct target_affi
 	}
 	affinity->idle_since_ns = 0;
 	affinity->steered_ns = 0;
-	affinity_fill(affinity, claim, bpf_ktime_get_ns());
+	affinity_begin(affinity, claim, 0, bpf_ktime_get_ns());
 	affinity_publish(affinity, affinity_word(next_affinity(), PHASE_LIVE));
 	event_affinity(key);
+	return 0;
+}
+
+/* Owned by us, and another instance's: it becomes the claim's, if that may. */
+static __always_inline int affinity_move(struct target_affinity *affinity,
+					 const struct affinity_claim *claim, __u64 now_ns)
+{
+	__u32 holder = affinity->instance;
+	struct instance *instance;
+	int error;
+
+	if (!claim->displace)
+		return -EEXIST;
+	error = quota_take(claim->instance);
+	if (error)
+		return error;
+	quota_return(holder);
+	instance = bpf_map_lookup_elem(&instances, &holder);
+	affinity_begin(affinity, claim, instance ? instance->id : 0, now_ns);
 	return 0;
 }
 
@@ -224,19 +282,20 @@ SUBPROGRAM int affinity_change(const struct affinity_key *key, struct target_aff
 			       __u64 word, const struct affinity_claim *claim, __u64 now_ns)
 {
 	__u64 id = word >> 8;
-	__u32 holder;
 	int error = 0;
 
 	if (!affinity_swap(affinity, word, affinity_word(id, PHASE_CHANGING)))
 		return -EAGAIN;
-	holder = affinity->instance;
-	if (holder != claim->instance) {
-		error = claim->displace ? quota_take(claim->instance) : -EEXIST;
-		if (!error)
-			quota_return(holder);
-	}
-	if (!error)
+	if (affinity->instance != claim->instance) {
+		error = affinity_move(affinity, claim, now_ns);
+	} else if (claim->service_life_ns &&
+		   now_ns - affinity->created_ns >= claim->service_life_ns) {
+		/* The service allows less than when it was asked for. */
+		affinity_finish(key, affinity, id, END_EXPIRED);
+		return -EAGAIN;
+	} else {
 		affinity_fill(affinity, claim, now_ns);
+	}
 	affinity_publish(affinity, word);
 	if (!error)
 		event_affinity(key);
@@ -247,18 +306,18 @@ SUBPROGRAM int affinity_try(const struct affinity_key *key, const struct affinit
 {
 	struct target_affinity *affinity = bpf_map_lookup_elem(&affinities, key);
 	__u64 now_ns = bpf_ktime_get_ns(), word;
-	int over;
 
 	if (!affinity)
 		return affinity_create(key, claim, now_ns);
 	word = read_once(&affinity->word);
 	if (affinity_phase(word) == PHASE_ENDED)
-		return affinity_renew(key, affinity, word, END_NONE, claim);
+		return affinity_renew(key, affinity, word >> 8, claim);
 	if (affinity_phase(word) != PHASE_LIVE)
 		return -EAGAIN;
-	over = affinity_over(key, affinity, now_ns);
-	if (over != END_NONE)
-		return affinity_renew(key, affinity, word, over, claim);
+	if (affinity_over(key, affinity, now_ns) != END_NONE) {
+		affinity_conclude(key, affinity, word);
+		return -EAGAIN; /* now ENDED, or in force after all */
+	}
 	if (!claim->process)
 		return -EEXIST; /* timed: what is in force stays as it is */
 	return affinity_change(key, affinity, word, claim, now_ns);

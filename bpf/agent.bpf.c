@@ -13,17 +13,16 @@ static __always_inline int reap(const struct affinity_key *key)
 {
 	struct target_affinity *affinity = bpf_map_lookup_elem(&affinities, key);
 	__u64 word;
-	int over, error;
+	int error;
 
 	if (!affinity)
 		return -ENOENT;
 	word = read_once(&affinity->word);
 	if (affinity_phase(word) == PHASE_LIVE) {
-		over = affinity_over(key, affinity, bpf_ktime_get_ns());
-		if (over == END_NONE)
+		if (affinity_over(key, affinity, bpf_ktime_get_ns()) == END_NONE)
 			return -EBUSY;
-		error = affinity_end(key, word >> 8, over);
-		return error == -ENOENT ? error : -EAGAIN;
+		error = affinity_conclude(key, affinity, word);
+		return error ? error : -EAGAIN;
 	}
 	if (affinity_phase(word) != PHASE_ENDED && affinity_phase(word) != PHASE_REAPED)
 		return -EBUSY;
@@ -38,58 +37,93 @@ static __always_inline int reap(const struct affinity_key *key)
 /* The connection of a socket that the tracker has not seen, or not as an instance's. */
 static __always_inline int repair_open(const struct agent_call *call)
 {
-	struct socket_connection socket = {.key = call->connection};
-	struct target_service *service = service_by_number(socket.key.service);
+	struct opened opened = {.key = call->connection};
+	struct target_service *service = service_by_number(opened.key.service);
 	struct target_connection *entry;
 
 	if (!service || !call->id ||
 	    (call->instance >= MAX_INSTANCES && call->instance != NO_INSTANCE))
 		return -EINVAL;
-	entry = bpf_map_lookup_elem(&connections, &socket.key);
+	entry = bpf_map_lookup_elem(&connections, &opened.key);
 	if (entry && entry->cookie == call->id) {
 		if (entry->instance != NO_INSTANCE || call->instance == NO_INSTANCE)
 			return -EEXIST;
 		return connection_move(call->id, call->instance);
 	}
-	socket.scope = service->scope;
-	socket.client_prefix = service->client_prefix;
-	return connection_open(call->id, &socket, call->instance, false);
+	opened.scope = service->scope;
+	opened.client_prefix = service->client_prefix;
+	return connection_open(call->id, &opened, call->instance, true);
 }
 
 static __always_inline int repair_close(const struct agent_call *call)
 {
 	struct connection_key key = call->connection;
-	struct target_connection *entry = bpf_map_lookup_elem(&connections, &key);
 
-	if (!entry || !call->id || entry->cookie != call->id)
-		return -ENOENT;
-	return connection_close(call->id, CONNECTION_END_CLOSED);
+	return call->id ? connection_end(&key, call->id, CONNECTION_END_CLOSED) : -ENOENT;
 }
 
-SEC("syscall")
-int agent(struct agent_call *call)
+static __always_inline int correct(__u32 *count, const struct agent_call *call)
+{
+	__u32 seen = call->id, right = call->count;
+
+	return __sync_val_compare_and_swap(count, seen, right) == seen ? 0 : -EAGAIN;
+}
+
+static __always_inline int repair_load(const struct agent_call *call)
+{
+	__u32 slot = call->instance;
+	struct instance_load *load = bpf_map_lookup_elem(&instance_load, &slot);
+
+	if (!load)
+		return -EINVAL;
+	return correct(call->op == AGENT_REPAIR_LOAD ? &load->connections : &load->affinities,
+		       call);
+}
+
+static __always_inline int repair_client(const struct agent_call *call)
+{
+	struct client_key key = {.client = call->affinity, .instance = call->instance};
+
+	if (key.instance >= MAX_INSTANCES)
+		return -EINVAL;
+	return client_correct(&key, call->id, call->count);
+}
+
+static __always_inline int end_affinity(const struct agent_call *call)
 {
 	struct affinity_key key = call->affinity;
 
+	if (call->end <= END_NONE || call->end > END_SERVICE)
+		return -EINVAL;
+	return affinity_end(&key, call->id, call->end);
+}
+
+static __always_inline int operate(const struct agent_call *call)
+{
 	switch (call->op) {
 	case AGENT_END_AFFINITY:
-		if (call->end <= END_NONE || call->end > END_SERVICE)
-			call->result = -EINVAL;
-		else
-			call->result = affinity_end(&key, call->id, call->end);
-		break;
+		return end_affinity(call);
 	case AGENT_REAP:
-		call->result = reap(&key);
-		break;
+		return reap(&call->affinity);
 	case AGENT_REPAIR_OPEN:
-		call->result = repair_open(call);
-		break;
+		return repair_open(call);
 	case AGENT_REPAIR_CLOSE:
-		call->result = repair_close(call);
-		break;
-	default:
-		call->result = -EINVAL;
+		return repair_close(call);
+	case AGENT_REPAIR_LOAD:
+	case AGENT_REPAIR_QUOTA:
+		return repair_load(call);
+	case AGENT_REPAIR_CLIENT:
+		return repair_client(call);
 	}
+	return -EINVAL;
+}
+
+SEC("syscall")
+int agent(struct agent_call *context)
+{
+	struct agent_call call = *context; /* the verifier allows no arithmetic on a context */
+
+	context->result = operate(&call);
 	return 0;
 }
 

@@ -294,14 +294,26 @@ static __always_inline bool is_open(const struct knowledge *known)
 	return known->has_report && known->reported.state == CONNECTION_OPEN;
 }
 
+/*
+ * A SYN that was sent again goes where it went, for its answer may be on its way; not for long: a
+ * target that nobody serves at any more drops it, and only choosing anew finds that out.
+ */
+static __always_inline bool is_same_syn(const struct question *question, const struct flow *flow)
+{
+	return flow->isn == question->tcp->sequence &&
+	       question->now_ns < flow->since_ns + SYN_SAME_NS && target_usable(flow->target);
+}
+
 /* A SYN: goes where its 4-tuple is known, and changes nothing there; that target's kernel knows
  * what to answer. */
 static __always_inline int choose_syn(const struct question *question,
 				      const struct knowledge *known)
 {
 	const struct flow *flow = &known->flow;
-	/* What was noted has been reported since, and has closed. */
-	bool over = known->has_report && !is_open(known) && known->reported.target == flow->target;
+	/* What was noted has been reported since, and has closed; but not if this is its own SYN,
+	 * late: then what has closed is an older connection of this 4-tuple. */
+	bool over = known->has_report && !is_open(known) &&
+		    known->reported.target == flow->target && flow->isn != question->tcp->sequence;
 
 	if (is_noted(known) && !over && !target_dead(flow->target)) {
 		count(COUNT_FLOW_NOTED);
@@ -311,8 +323,7 @@ static __always_inline int choose_syn(const struct question *question,
 		count(COUNT_FLOW_CONNECTION);
 		return known->reported.target;
 	}
-	if (is_half_open(known) && flow->isn == question->tcp->sequence &&
-	    target_usable(flow->target)) {
+	if (is_half_open(known) && is_same_syn(question, flow)) {
 		count(COUNT_FLOW_HALF_OPEN);
 		return flow->target;
 	}

@@ -42,10 +42,19 @@ static __always_inline __u32 client_connections(const struct affinity_key *clien
 	return element ? CLIENT_CONNECTIONS(read_once(&element->word)) : 0;
 }
 
+/* Move the word from one value to another: false when somebody else was first. */
+static __always_inline bool client_swap(struct client_count *element, __u64 from, __u64 to)
+{
+	if (__sync_val_compare_and_swap(&element->word, from, to) != from)
+		return false;
+	__sync_fetch_and_add(&element->changes, 1);
+	return true;
+}
+
 /* Add `connections` to the count: 0 or a negative errno (-E2BIG, -ENOMEM: the table is full). */
 SUBPROGRAM int client_add(const struct client_key *key, __u32 connections)
 {
-	struct client_count *element, made;
+	struct client_count *element, made = {};
 	__u64 word;
 	int error;
 
@@ -59,8 +68,7 @@ SUBPROGRAM int client_add(const struct client_key *key, __u32 connections)
 			continue;
 		}
 		word = read_once(&element->word);
-		if (word &&
-		    __sync_val_compare_and_swap(&element->word, word, word + connections) == word)
+		if (word && client_swap(element, word, word + connections))
 			return 0;
 	}
 	return -EBUSY;
@@ -76,7 +84,7 @@ static __always_inline __u32 client_take(struct client_count *element, __u64 inc
 		word = read_once(&element->word);
 		if (word >> 32 != incarnation)
 			break;
-		if (__sync_val_compare_and_swap(&element->word, word, 0) == word)
+		if (client_swap(element, word, 0))
 			return CLIENT_CONNECTIONS(word);
 	}
 	/* Used again already, for another key: what came in between is not known. */
@@ -95,8 +103,7 @@ static __always_inline int client_delete(const struct client_key *key, struct cl
 		/* Its bucket is busy: it stays, with what it has, and will be used again. */
 		for (int i = 0; i < CLIENT_TRIES; i++) {
 			word = read_once(&element->word);
-			if (__sync_val_compare_and_swap(&element->word, word,
-							word & ~(__u64)CLIENT_DEAD) == word)
+			if (client_swap(element, word, word & ~(__u64)CLIENT_DEAD))
 				return 0;
 		}
 		return -EBUSY;
@@ -121,13 +128,33 @@ SUBPROGRAM int client_remove(const struct client_key *key)
 		less = word - 1;
 		if (!(__u32)less)
 			less |= CLIENT_DEAD;
-		if (__sync_val_compare_and_swap(&element->word, word, less) != word)
+		if (!client_swap(element, word, less))
 			continue;
 		if ((__u32)less != CLIENT_DEAD || word & CLIENT_DEAD)
 			return 0;
 		return client_delete(key, element, word >> 32);
 	}
 	return -EBUSY;
+}
+
+/* The count is found to be wrong: from what it was when that was seen (0: there was none) to what
+ * it should be; -EAGAIN when it has changed since. */
+SUBPROGRAM int client_correct(const struct client_key *key, __u64 word, __u32 connections)
+{
+	struct client_count *element = bpf_map_lookup_elem(&clients, key), made = {};
+	__u64 correct = (word & ~0xffffffffULL) | connections;
+
+	if (!word) {
+		made.word = next_incarnation() << 32 | connections;
+		return bpf_map_update_elem(&clients, key, &made, BPF_NOEXIST) ? -EAGAIN : 0;
+	}
+	if (!element || word & CLIENT_DEAD)
+		return -EAGAIN;
+	if (!connections)
+		correct |= CLIENT_DEAD;
+	if (!client_swap(element, word, correct))
+		return -EAGAIN;
+	return connections ? 0 : client_delete(key, element, word >> 32);
 }
 
 #endif

@@ -15,101 +15,124 @@
 
 #define CONNECTION_TRIES 4
 
+/* A connection that has been established. */
+struct opened {
+	struct connection_key key;
+	__u16 scope;	    /* of its service */
+	__u8 client_prefix; /* likewise */
+};
+
 static __always_inline void load_add(__u32 slot, __s32 connections)
 {
 	struct instance_load *load = bpf_map_lookup_elem(&instance_load, &slot);
 
-	if (load)
-		__sync_fetch_and_add(&load->connections, connections);
+	if (!load)
+		return;
+	__sync_fetch_and_add(&load->connections, connections);
+	__sync_fetch_and_add(&load->changes, 1);
 }
 
-/* The key under which the socket's client was counted. */
-static __always_inline void client_key_make(struct client_key *key,
-					    const struct socket_connection *socket, __u32 slot)
+/* The key under which the connection's client is counted. */
+static __always_inline void client_key_make(struct client_key *client,
+					    const struct connection_key *key,
+					    const struct target_connection *entry, __u32 slot)
 {
-	key->client.client = socket->key.client;
-	key->client.scope = socket->scope;
-	key->client.zero = 0;
-	key->instance = slot;
-	address_mask(&key->client.client, socket->client_prefix);
+	client->client.client = key->client;
+	client->client.scope = entry->scope;
+	client->client.zero = 0;
+	client->instance = slot;
+	address_mask(&client->client.client, entry->client_prefix);
 }
 
 /* A connection of the instance more; connections of no instance are not counted. */
-static __always_inline int connection_count(const struct socket_connection *socket, __u32 slot)
+static __always_inline int connection_count(const struct client_key *client)
 {
-	struct client_key key;
 	int error;
 
-	if (slot == NO_INSTANCE)
+	if (client->instance == NO_INSTANCE)
 		return 0;
-	client_key_make(&key, socket, slot);
-	error = client_add(&key, 1);
+	error = client_add(client, 1);
 	if (error)
 		return error;
-	load_add(slot, 1);
-	affinity_note_open(&key.client, slot);
+	load_add(client->instance, 1);
+	affinity_note_open(&client->client, client->instance);
 	return 0;
 }
 
-static __always_inline void connection_uncount(const struct socket_connection *socket, __u32 slot)
+static __always_inline void connection_uncount(const struct client_key *client)
 {
-	struct client_key key;
-
-	if (slot == NO_INSTANCE)
+	if (client->instance == NO_INSTANCE)
 		return;
-	client_key_make(&key, socket, slot);
-	affinity_note_close(&key.client, slot);
-	if (client_remove(&key))
+	affinity_note_close(&client->client, client->instance);
+	if (client_remove(client))
 		count(COUNT_TRACK_RETRY);
-	load_add(slot, -1);
+	load_add(client->instance, -1);
 }
 
-/* The socket's connection is over: 0, -ENOENT (it has none), -EBUSY (a rescan will remove it). */
-SUBPROGRAM int connection_close(__u64 cookie, __u8 how)
+/* The connection of this socket is over: 0, -ENOENT (there is none), -EBUSY (a rescan will remove
+ * it). Between the two exchanges the entry is nobody's: it is counted where it was last. */
+SUBPROGRAM int connection_remove(const struct connection_key *key, __u64 cookie, __u8 how)
 {
-	struct socket_connection *found = bpf_map_lookup_elem(&sockets, &cookie), socket;
-	struct target_connection *entry;
+	struct target_connection *entry = bpf_map_lookup_elem(&connections, key);
+	struct client_key client;
 	__u32 slot;
 
-	if (!found)
+	if (!entry || __sync_val_compare_and_swap(&entry->cookie, cookie, 0) != cookie)
 		return -ENOENT;
-	socket = *found;
-	entry = bpf_map_lookup_elem(&connections, &socket.key);
-	if (!entry || __sync_val_compare_and_swap(&entry->cookie, cookie, 0) != cookie) {
-		bpf_map_delete_elem(&sockets, &cookie);
-		return -ENOENT;
-	}
-	slot = entry->instance;
-	if (bpf_map_delete_elem(&connections, &socket.key)) {
+	slot = __sync_lock_test_and_set(&entry->instance, GONE_INSTANCE);
+	client_key_make(&client, key, entry, slot);
+	if (bpf_map_delete_elem(&connections, key)) {
+		__sync_lock_test_and_set(&entry->instance, slot);
 		__sync_lock_test_and_set(&entry->cookie, cookie);
 		count(COUNT_TRACK_RETRY);
 		return -EBUSY;
 	}
-	connection_uncount(&socket, slot);
-	bpf_map_delete_elem(&sockets, &cookie);
+	connection_uncount(&client);
 	count(COUNT_TRACK_CLOSED);
-	event_connection(&socket.key, cookie, how);
+	event_connection(key, cookie, how);
 	return 0;
 }
 
-/* Enter both entries; what stands at the key is an earlier connection's, whose close was missed. */
-static __always_inline int connection_insert(__u64 cookie, const struct socket_connection *socket,
-					     __u32 slot)
+/* With the socket's own entry, if that is there. */
+static __always_inline int connection_end(const struct connection_key *key, __u64 cookie, __u8 how)
 {
-	struct target_connection made = {.cookie = cookie, .instance = slot}, *stands;
+	int error = connection_remove(key, cookie, how);
+
+	if (error != -EBUSY)
+		bpf_map_delete_elem(&sockets, &cookie);
+	return error;
+}
+
+/* A socket closes: 0, -ENOENT (it is no connection of ours), -EBUSY. */
+SUBPROGRAM int connection_close(__u64 cookie, __u8 how)
+{
+	struct socket_connection *found = bpf_map_lookup_elem(&sockets, &cookie);
+	struct connection_key key;
+
+	if (!found)
+		return -ENOENT;
+	key = found->key;
+	return connection_end(&key, cookie, how);
+}
+
+/* Enter both entries; what stands at the key is an earlier connection's, whose close was missed. */
+static __always_inline int connection_insert(__u64 cookie, const struct connection_key *key,
+					     const struct target_connection *made)
+{
+	struct socket_connection socket = {.key = *key};
+	struct target_connection *stands;
 	int error;
 
-	made.established_ns = bpf_ktime_get_ns();
-	error = bpf_map_update_elem(&sockets, &cookie, socket, BPF_ANY);
+	error = bpf_map_update_elem(&sockets, &cookie, &socket, BPF_ANY);
 	if (error)
 		return error;
 	for (int i = 0; i < CONNECTION_TRIES; i++) {
-		error = bpf_map_update_elem(&connections, &socket->key, &made, BPF_NOEXIST);
+		error = bpf_map_update_elem(&connections, key, made, BPF_NOEXIST);
 		if (error != -EEXIST)
 			break;
-		stands = bpf_map_lookup_elem(&connections, &socket->key);
+		stands = bpf_map_lookup_elem(&connections, key);
 		if (stands && stands->cookie)
-			connection_close(stands->cookie, CONNECTION_END_CLOSED);
+			connection_end(key, stands->cookie, CONNECTION_END_CLOSED);
 	}
 	if (error)
 		bpf_map_delete_elem(&sockets, &cookie);
@@ -119,22 +142,30 @@ static __always_inline int connection_insert(__u64 cookie, const struct socket_c
 /* A connection is established: 0 or a negative errno, and then nothing is entered, and counted why,
  * unless this is tried again.
  */
-SUBPROGRAM int connection_open(__u64 cookie, const struct socket_connection *socket, __u32 slot,
-			       bool again)
+SUBPROGRAM int connection_open(__u64 cookie, const struct opened *opened, __u32 slot, bool again)
 {
-	int error = connection_count(socket, slot);
+	struct target_connection made = {.cookie = cookie,
+					 .instance = slot,
+					 .scope = opened->scope,
+					 .client_prefix = opened->client_prefix};
+	struct connection_key key = opened->key;
+	struct client_key client;
+	int error;
 
+	made.established_ns = bpf_ktime_get_ns();
+	client_key_make(&client, &key, &made, slot);
+	error = connection_count(&client);
 	if (!error) {
-		error = connection_insert(cookie, socket, slot);
+		error = connection_insert(cookie, &key, &made);
 		if (error)
-			connection_uncount(socket, slot);
+			connection_uncount(&client);
 	}
 	if (error && !again)
 		count(error == -E2BIG || error == -ENOMEM ? COUNT_TRACK_FULL : COUNT_TRACK_RETRY);
 	if (error)
 		return error;
 	count(COUNT_TRACK_OPENED);
-	event_connection(&socket->key, cookie, CONNECTION_END_CLOSED);
+	event_connection(&key, cookie, CONNECTION_END_CLOSED);
 	return 0;
 }
 
@@ -142,30 +173,34 @@ SUBPROGRAM int connection_open(__u64 cookie, const struct socket_connection *soc
  * was. */
 SUBPROGRAM int connection_move(__u64 cookie, __u32 slot)
 {
-	struct socket_connection *found = bpf_map_lookup_elem(&sockets, &cookie), socket;
+	struct socket_connection *found = bpf_map_lookup_elem(&sockets, &cookie);
 	struct target_connection *entry;
+	struct connection_key key;
+	struct client_key client;
 	__u32 before;
 	int error;
 
 	if (!found)
 		return -ENOENT;
-	socket = *found;
-	entry = bpf_map_lookup_elem(&connections, &socket.key);
+	key = found->key;
+	entry = bpf_map_lookup_elem(&connections, &key);
 	if (!entry || entry->cookie != cookie)
 		return -ENOENT;
 	before = entry->instance;
-	if (before == slot)
+	if (before == slot || before == GONE_INSTANCE)
 		return 0;
-	error = connection_count(&socket, slot);
+	client_key_make(&client, &key, entry, slot);
+	error = connection_count(&client);
 	if (error) {
 		count(COUNT_TRACK_RETRY);
 		return error;
 	}
 	if (__sync_val_compare_and_swap(&entry->instance, before, slot) != before) {
-		connection_uncount(&socket, slot);
+		connection_uncount(&client);
 		return -EBUSY;
 	}
-	connection_uncount(&socket, before);
+	client.instance = before;
+	connection_uncount(&client);
 	return 0;
 }
 

@@ -7,7 +7,7 @@
 #ifndef LIMPET_DECAPSULATE_H
 #define LIMPET_DECAPSULATE_H
 
-#include "build.h"
+#include "echo.h"
 #include "node_maps.h"
 
 static __always_inline bool is_encapsulated(const struct packet *packet)
@@ -21,7 +21,7 @@ static __always_inline bool is_encapsulated(const struct packet *packet)
 	       !no_address(&settings->target);
 }
 
-/* A probe of the path from a router: remember how far it has come. */
+/* A probe of the path from a router: the agent tells how far it has come, while there is one. */
 static __always_inline enum counter take_probe(struct cursor *cursor, const struct settings *own,
 					       const struct ip *outer, const struct ip *inner)
 {
@@ -53,9 +53,43 @@ static __always_inline enum counter take_probe(struct cursor *cursor, const stru
 	return COUNT_DECAP_PROBES;
 }
 
+/*
+ * Does the kernel have a socket for this segment: a connection of these ends, whatever its state,
+ * or a listener? Without one it would refuse the client; so a SYN that comes in while the routers
+ * do not know yet that the last listener has closed is dropped instead, and its retransmission goes
+ * where somebody serves. A call of its own, for the stack.
+ */
+static __noinline bool has_socket(struct xdp_md *context, const struct ip *ip,
+				  const struct tcp *tcp)
+{
+	struct bpf_sock_tuple tuple;
+	struct bpf_sock *socket;
+
+	if (ip->family == FAMILY_IP4) {
+		tuple.ipv4.saddr = address_to_ip4(&ip->source);
+		tuple.ipv4.daddr = address_to_ip4(&ip->destination);
+		tuple.ipv4.sport = tcp->source;
+		tuple.ipv4.dport = tcp->destination;
+		socket = bpf_skc_lookup_tcp(context, &tuple, sizeof(tuple.ipv4),
+					    BPF_F_CURRENT_NETNS, 0);
+	} else {
+		__builtin_memcpy(tuple.ipv6.saddr, &ip->source, sizeof(tuple.ipv6.saddr));
+		__builtin_memcpy(tuple.ipv6.daddr, &ip->destination, sizeof(tuple.ipv6.daddr));
+		tuple.ipv6.sport = tcp->source;
+		tuple.ipv6.dport = tcp->destination;
+		socket = bpf_skc_lookup_tcp(context, &tuple, sizeof(tuple.ipv6),
+					    BPF_F_CURRENT_NETNS, 0);
+	}
+	if (!socket)
+		return false;
+	bpf_sk_release(socket);
+	return true;
+}
+
 /* What becomes of a router's packet, by what is in it; only COUNT_DECAP_PACKETS goes on. */
 static __always_inline enum counter judge_inner(struct cursor *cursor, const struct settings *own,
-						const struct ip *outer, struct ip *inner)
+						const struct ip *outer, struct ip *inner,
+						struct tcp *tcp)
 {
 	struct service_key service = {};
 	__u8 type;
@@ -70,11 +104,9 @@ static __always_inline enum counter judge_inner(struct cursor *cursor, const str
 		return take_probe(cursor, own, outer, inner);
 	service.address = inner->destination;
 	if (inner->protocol == IPPROTO_TCP) {
-		struct tcp tcp;
-
-		if (!parse_tcp(cursor, inner, &tcp))
+		if (!parse_tcp(cursor, inner, tcp))
 			return COUNT_DECAP_MALFORMED;
-		service.port = tcp.destination;
+		service.port = tcp->destination;
 		service.protocol = IPPROTO_TCP;
 	} else if (is_icmp(inner)) {
 		if (!parse_icmp(cursor, &type))
@@ -95,13 +127,16 @@ static __noinline int decapsulate(const struct packet *packet)
 	enum counter verdict;
 	struct cursor cursor;
 	struct ip inner = {};
+	struct tcp tcp = {};
 
 	if (!bpf_map_lookup_elem(&routers, &outer->source)) {
 		count(COUNT_DECAP_NOT_ROUTER);
 		return XDP_DROP;
 	}
 	cursor_at_payload(&cursor, packet);
-	verdict = judge_inner(&cursor, packet->settings, outer, &inner);
+	verdict = judge_inner(&cursor, packet->settings, outer, &inner, &tcp);
+	if (verdict == COUNT_DECAP_PACKETS && tcp.syn && !has_socket(packet->context, &inner, &tcp))
+		verdict = COUNT_DECAP_NO_LISTENER;
 	if (verdict == COUNT_DECAP_PACKETS) {
 		if (bpf_xdp_adjust_head(packet->context, (int)outer->header))
 			verdict = COUNT_DECAP_MALFORMED;
@@ -110,6 +145,8 @@ static __noinline int decapsulate(const struct packet *packet)
 			verdict = COUNT_DECAP_MALFORMED;
 	}
 	count(verdict);
+	if (verdict == COUNT_DECAP_PROBES)
+		return echo_probe(packet, &inner);
 	return verdict == COUNT_DECAP_PACKETS ? XDP_PASS : XDP_DROP;
 }
 

@@ -15,8 +15,8 @@
  * The idle timer runs only while there is no connection, from the last close (or from the request,
  * where the client has never been connected since). A handshake that the affinity has steered, and
  * that is not established yet, holds it for STEERED_NS, but never longer than that beyond its time:
- * half-open connections do not keep it alive. The maximum life counts from the request, whatever
- * the client does.
+ * half-open connections do not keep it alive. The maximum life counts from the first request,
+ * whatever the client does and however often the instance asks again.
  */
 static inline __u64 affinity_expires_ns(const struct target_affinity *affinity, __u32 connections)
 {

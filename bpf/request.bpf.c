@@ -156,14 +156,6 @@ static __always_inline int check_asker(__u32 slot, __u64 process)
 	return -EAGAIN;
 }
 
-/* The shorter of the two limits, where 0 is none. */
-static __always_inline __u64 shorter_life(__u64 a, __u64 b)
-{
-	if (!a || !b)
-		return a | b;
-	return a < b ? a : b;
-}
-
 static __always_inline int read_options(struct bpf_sockopt *ctx,
 					struct limpet_affinity_options *options)
 {
@@ -212,7 +204,8 @@ static __always_inline int request(struct bpf_sockopt *ctx)
 	claim.service = caller.number;
 	claim.idle_ns = options.idle_ms == LIMPET_IDLE_DEFAULT ? caller.service->idle_ns
 							       : options.idle_ms * MS_NS;
-	claim.max_life_ns = shorter_life(options.max_life_ms * MS_NS, caller.service->max_life_ns);
+	claim.life_ns = options.max_life_ms * MS_NS;
+	claim.service_life_ns = caller.service->max_life_ns;
 	if (options.flags & LIMPET_AFFINITY_TAKEOVER && caller.service->takeover) {
 		claim.displace = 1;
 		claim.flags = AFFINITY_FLAG_TAKEOVER;
@@ -255,21 +248,26 @@ static __always_inline int set_option(struct bpf_sockopt *ctx)
 }
 
 /*
- * An application that attaches a reuseport program of its own to a listener that is adopted, or
+ * An application that attaches a reuseport program of its own to an instance's listener, or
  * detaches ours, would take the whole group from the selector, and no affinity would hold there.
+ * The same by a listener that has joined the group and is not adopted yet. limpetd itself attaches
+ * the selector to a listener that it has noted and not guarded yet.
  */
 static __always_inline bool takes_steering(struct bpf_sockopt *ctx)
 {
+	struct bpf_sock *sk = ctx->sk;
 	struct socket_note *note;
 
 	if (ctx->level != SOL_SOCKET ||
 	    (ctx->optname != SO_ATTACH_REUSEPORT_CBPF && ctx->optname != SO_ATTACH_REUSEPORT_EBPF &&
 	     ctx->optname != SO_DETACH_REUSEPORT_BPF))
 		return false;
-	if (!ctx->sk)
+	if (!sk)
 		return false;
-	note = bpf_sk_storage_get(&socket_notes, ctx->sk, 0, 0);
-	return note && note->guarded && note->cookie == socket_cookie(ctx->sk);
+	note = bpf_sk_storage_get(&socket_notes, sk, 0, 0);
+	if (note && note->cookie == socket_cookie(sk))
+		return note->guarded;
+	return sk->state == TCP_LISTEN && group_of(sk, bpf_htons(sk->src_port));
 }
 
 /* Every setsockopt under the cgroup comes by here: those of other levels go on as they are. */
@@ -325,18 +323,23 @@ static __always_inline void status_ended(struct limpet_affinity_status *status,
 					 const struct caller *caller, __u64 now_ns)
 {
 	struct target_affinity *affinity = bpf_map_lookup_elem(&affinities, &caller->key);
-	__u8 phase;
+	__u64 word;
 
-	if (!affinity || affinity->instance != caller->slot)
+	if (!affinity)
 		return;
-	phase = affinity_phase(read_once(&affinity->word));
-	if (phase == PHASE_ENDED)
+	word = read_once(&affinity->word);
+	if (affinity->instance != caller->slot) {
+		if (affinity->displaced != caller->instance)
+			return;
+		status->reason = LIMPET_REASON_LOST;
+	} else if (affinity_phase(word) == PHASE_ENDED) {
 		status->reason = affinity->end;
-	else if (phase == PHASE_LIVE)
+	} else if (affinity_phase(word) == PHASE_LIVE) {
 		status->reason = affinity_over(&caller->key, affinity, now_ns);
-	else
+	} else {
 		return;
-	status->id = read_once(&affinity->word) >> 8;
+	}
+	status->id = word >> 8;
 }
 
 static __always_inline int status(struct bpf_sockopt *ctx)

@@ -6,9 +6,13 @@
  * The service is the one that the packet is for, whatever the listener is bound to. The client's
  * affinity decides; without one, of the ready instances the one with the fewest connections, those
  * that it has not accepted yet included. One that accepts no more gets nothing as soon as its
- * listener's queue is half full, and recovers with it. The
- * kernel answers a refusal (SK_DROP) with a RST, it has no silent one here. So as long as the
- * routers do not know yet that no instance is ready any more, one that drains takes the connection.
+ * listener's queue is half full, and recovers with it.
+ *
+ * Nothing is refused: the kernel answers a refusal (SK_DROP) with a RST, it has no silent one here;
+ * and it asks only while the group has a listener. So as long as the routers do not know yet that
+ * no instance is ready any more, one that drains takes the connection; and what none of ours can
+ * take (SK_PASS, nothing selected) the kernel gives to any listener of the group: to one that came
+ * after the last instance and is not adopted yet.
  */
 #include <linux/if_ether.h>
 #include <linux/ip.h>
@@ -17,7 +21,8 @@
 #include "connection.h"
 #include "service.h"
 
-/* Listeners that turn out to be closed already are passed over; so many in one selection. */
+/* Listeners that close between being found and being selected are passed over; so many in one
+ * selection. */
 #define SELECT_TRIES 4
 
 /*
@@ -78,24 +83,6 @@ static __always_inline bool selection_ends(struct sk_reuseport_md *ctx, struct e
 	return true;
 }
 
-/* The group as it is bound, which is not what the packet is for: see struct group_key. */
-static __always_inline struct group *group_of(struct bpf_sock *sk, __be16 port)
-{
-	struct group_key key = {.port = port, .family = sk->family};
-	__u32 *bound = (__u32 *)&key.bound;
-
-	if (sk->family == AF_INET) {
-		if (sk->src_ip4)
-			address_from_ipv4(&key.bound, sk->src_ip4);
-	} else {
-		bound[0] = sk->src_ip6[0];
-		bound[1] = sk->src_ip6[1];
-		bound[2] = sk->src_ip6[2];
-		bound[3] = sk->src_ip6[3];
-	}
-	return bpf_map_lookup_elem(&groups, &key);
-}
-
 static __always_inline bool try_listener(struct sk_reuseport_md *ctx, __u32 listener)
 {
 	return !bpf_sk_select_reuseport(ctx, &listeners, &listener, 0);
@@ -145,21 +132,25 @@ static __always_inline bool select_affinity(struct sk_reuseport_md *ctx, struct 
 }
 
 /*
- * Is the listener's queue of connections that wait to be accepted more than half full? A full one
- * drops handshakes. No helper tells, so the socket is read where the array holds it. What is read
- * here may be a socket that is just being freed: then the selection of it will fail.
+ * The socket in a slot of the array; NULL: closed, and the tables do not know yet. No helper tells,
+ * so it is read where the array holds it. It may just be being freed: then it cannot be selected.
  */
-static __always_inline bool is_stalled(__u32 listener)
+static __always_inline struct sock *socket_of(__u32 listener)
 {
 	struct reuseport_array *array = kernel_address(&listeners);
-	__u32 waiting = 0, room = 0;
 	struct sock *sk = 0;
 
-	if (listener >= MAX_LISTENERS)
-		return false;
-	bpf_core_read(&sk, sizeof(sk), &array->ptrs[0] + listener);
-	if (!sk)
-		return false;
+	if (listener < MAX_LISTENERS)
+		bpf_core_read(&sk, sizeof(sk), &array->ptrs[0] + listener);
+	return sk;
+}
+
+/* Is the queue of connections that wait to be accepted more than half full? A full one drops
+ * handshakes. */
+static __always_inline bool is_stalled(struct sock *sk)
+{
+	__u32 waiting = 0, room = 0;
+
 	bpf_core_read(&waiting, sizeof(waiting), &sk->sk_ack_backlog);
 	bpf_core_read(&room, sizeof(room), &sk->sk_max_ack_backlog);
 	return waiting > room / 2;
@@ -171,6 +162,7 @@ static long compare_member(__u32 index, struct fewest *fewest)
 	__u32 members = group->members, listener, slot;
 	struct instance_load *load;
 	struct instance *instance;
+	struct sock *sk;
 
 	if (index >= members)
 		return 1;
@@ -191,7 +183,8 @@ static long compare_member(__u32 index, struct fewest *fewest)
 		return 0;
 	if (fewest->found && load->connections >= fewest->connections)
 		return 0;
-	if (!fewest->stalled && is_stalled(listener))
+	sk = socket_of(listener);
+	if (!sk || (!fewest->stalled && is_stalled(sk)))
 		return 0;
 	fewest->found = 1;
 	fewest->listener = listener;
@@ -225,12 +218,14 @@ static __always_inline bool select_fewest(struct sk_reuseport_md *ctx, struct gr
 	return false;
 }
 
-/* What has not been accepted is counted where it goes. The cookie of a request for a connection is
- * the connection's; one that is not established yet has no entry. */
-static __always_inline void migrated(struct bpf_sock *migrating, __u32 slot)
+/* What has not been accepted is counted where it goes: nowhere, when that is not ours to say. The
+ * cookie of a request for a connection is the connection's; one that is not established yet has no
+ * entry. */
+static __always_inline void migrated(struct bpf_sock *migrating, __u32 step, __u32 slot)
 {
-	count(COUNT_SELECT_MIGRATED);
-	connection_move(bpf_get_socket_cookie(migrating), slot);
+	count(step == COUNT_SELECT_NONE ? step : COUNT_SELECT_MIGRATED);
+	connection_move(bpf_get_socket_cookie(migrating),
+			step == COUNT_SELECT_NONE ? NO_INSTANCE : slot);
 }
 
 /* The step of the selection that found a listener, as its counter; SELECT_NONE: none did. */
@@ -274,11 +269,11 @@ int selector(struct sk_reuseport_md *ctx)
 		return SK_PASS; /* not adopted yet */
 	step = select_listener(ctx, group, service, &ends.client, &slot);
 	migrating = ctx->migrating_sk;
-	if (migrating && step != COUNT_SELECT_NONE)
-		migrated(migrating, slot);
+	if (migrating)
+		migrated(migrating, step, slot);
 	else
 		count(step);
-	return step == COUNT_SELECT_NONE ? SK_DROP : SK_PASS;
+	return SK_PASS;
 }
 
 char LICENSE[] SEC("license") = "GPL";

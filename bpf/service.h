@@ -34,18 +34,25 @@ static __always_inline bool address_same(const struct address *a, const struct a
 	       left[3] == right[3];
 }
 
+/*
+ * Without a branch: a word that is zero on one path and not on another is two states to the
+ * verifier, and all that follows is verified for each.
+ */
 static __always_inline void address_mask(struct address *address, __u32 prefix)
 {
 	__be32 *word = (__be32 *)address;
 
 #pragma unroll
 	for (int i = 0; i < 4; i++) {
-		__u32 before = i * 32;
+		__s64 cut = 32 * (i + 1) - (__s64)prefix, sign = cut >> 63, kept;
 
-		if (prefix <= before)
-			word[i] = 0;
-		else if (prefix - before < 32)
-			word[i] &= bpf_htonl(~0U << (32 - (prefix - before)));
+		barrier_var(sign);
+		cut &= ~sign; /* bits of this word and the following ones that are not kept */
+		kept = 32 - cut;
+		sign = kept >> 63;
+		barrier_var(sign);
+		kept &= ~sign;
+		word[i] &= bpf_htonl(0xffffffffULL << (32 - kept));
 	}
 }
 
@@ -73,6 +80,25 @@ static __always_inline void ends_of_socket(struct bpf_sock *sk, struct ends *end
 	local[1] = sk->src_ip6[1];
 	local[2] = sk->src_ip6[2];
 	local[3] = sk->src_ip6[3];
+}
+
+/* The reuseport group of a listener: as it is bound, which is not what its packets are for. NULL:
+ * it has no instances. */
+static __always_inline struct group *group_of(struct bpf_sock *sk, __be16 port)
+{
+	struct group_key key = {.port = port, .family = sk->family};
+	__u32 *bound = (__u32 *)&key.bound;
+
+	if (sk->family == AF_INET) {
+		if (sk->src_ip4)
+			address_from_ipv4(&key.bound, sk->src_ip4);
+	} else {
+		bound[0] = sk->src_ip6[0];
+		bound[1] = sk->src_ip6[1];
+		bound[2] = sk->src_ip6[2];
+		bound[3] = sk->src_ip6[3];
+	}
+	return bpf_map_lookup_elem(&groups, &key);
 }
 
 static __always_inline struct target_service *service_by_number(__u32 number)

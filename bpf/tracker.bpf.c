@@ -45,12 +45,12 @@ static __always_inline void read_ends(struct sock *sk, struct ends *ends)
 
 /* A first connection makes the affinity, where the service says so. */
 static __always_inline void make_timed(const struct target_service *service, __u32 number,
-				       const struct socket_connection *socket, __u32 slot)
+				       const struct opened *opened, __u32 slot)
 {
 	struct instance *instance = bpf_map_lookup_elem(&instances, &slot);
 	struct affinity_claim claim = {
 		.idle_ns = service->idle_ns,
-		.max_life_ns = service->max_life_ns,
+		.service_life_ns = service->max_life_ns,
 		.instance = slot,
 		.service = number,
 		.flags = AFFINITY_FLAG_TIMED,
@@ -60,7 +60,7 @@ static __always_inline void make_timed(const struct target_service *service, __u
 
 	if (!instance || instance->state != INSTANCE_READY)
 		return;
-	affinity_key_make(&key, socket->scope, socket->client_prefix, &socket->key.client);
+	affinity_key_make(&key, opened->scope, opened->client_prefix, &opened->key.client);
 	error = affinity_make(&key, &claim);
 	if (!error)
 		count(COUNT_AFFINITY_TIMED);
@@ -71,7 +71,7 @@ static __always_inline void make_timed(const struct target_service *service, __u
 static __always_inline void established(struct sock *sk, bool again)
 {
 	__u64 cookie = bpf_get_socket_cookie(sk);
-	struct socket_connection socket = {};
+	struct opened opened = {};
 	struct target_service *service;
 	struct socket_note *note;
 	__u32 number = 0, slot = NO_INSTANCE;
@@ -84,15 +84,15 @@ static __always_inline void established(struct sock *sk, bool again)
 	note = bpf_sk_storage_get(&socket_notes, sk, 0, 0);
 	if (note && note->instance && note->instance <= MAX_INSTANCES)
 		slot = note->instance - 1;
-	socket.key.client = ends.client;
-	socket.key.client_port = ends.client_port;
-	socket.key.service = number;
-	socket.scope = service->scope;
-	socket.client_prefix = service->client_prefix;
-	if (connection_open(cookie, &socket, slot, again))
+	opened.key.client = ends.client;
+	opened.key.client_port = ends.client_port;
+	opened.key.service = number;
+	opened.scope = service->scope;
+	opened.client_prefix = service->client_prefix;
+	if (connection_open(cookie, &opened, slot, again))
 		return;
 	if (service->affinity == AFFINITY_BY_TIME && slot != NO_INSTANCE)
-		make_timed(service, number, &socket, slot);
+		make_timed(service, number, &opened, slot);
 }
 
 /* The agent adopts it, if it is a service's. It is not in the kernel's tables yet. */

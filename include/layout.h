@@ -39,18 +39,21 @@
 		      */
 
 /* How long things last in the data plane. */
-#define NOTED_NS (10ULL * 1000000000) /* a noted flow is believed without its target's report */
-#define SIGHTING_NS                                                                                \
-	(250ULL *                                                                                  \
-	 1000000) /* an unknown flow is dropped from its first sight: the report is on its way */
-#define SIGHTING_LAST_NS                                                                           \
-	(130ULL * 1000000000) /* a sighting is forgotten; TCP sends again after 120 s at most */
-#define SYN_HOLD_NS                                                                                \
-	(200ULL * 1000000) /* SYNs of services with affinity wait for the affinities at most */
-#define STEERED_NS                                                                                 \
-	(10ULL * 1000000000) /* a steered handshake delays an affinity's expiry at most */
-#define ISN_WINDOW                                                                                 \
-	(1U << 20) /* a handshake's packets are this close to its SYN's sequence number */
+/* A SYN that comes again stays with its target; TCP sends it again after 1 s, 3 s, 7 s (RFC 6298).
+ */
+#define SYN_SAME_NS (2ULL * 1000000000)
+/* A noted flow is believed without its target's report. */
+#define NOTED_NS (10ULL * 1000000000)
+/* An unknown flow is dropped from its first sight: the report is on its way. */
+#define SIGHTING_NS (250ULL * 1000000)
+/* A sighting is forgotten; TCP sends again after 120 s at most. */
+#define SIGHTING_LAST_NS (130ULL * 1000000000)
+/* SYNs of services with affinity wait for the affinities at most. */
+#define SYN_HOLD_NS (200ULL * 1000000)
+/* A steered handshake delays an affinity's expiry at most. */
+#define STEERED_NS (10ULL * 1000000000)
+/* A handshake's packets are this close to its SYN's sequence number. */
+#define ISN_WINDOW (1U << 20)
 
 /* ------------------------------------------------------------------------------------------------
  * both roles */
@@ -108,8 +111,9 @@ struct settings {
 	X(DECAP_PACKETS, "packets of a router, unwrapped and passed to this node's services")   \
 	X(DECAP_NOT_ROUTER, "dropped: encapsulated for this node, but its source is not a router") \
 	X(DECAP_NO_SERVICE, "dropped: from a router, for an address and port that is no service here") \
+	X(DECAP_NO_LISTENER, "dropped: SYNs for services that nobody listens for here, any more or yet") \
 	X(DECAP_MALFORMED, "dropped: from a router, with an inner packet that cannot be read")  \
-	X(DECAP_PROBES, "path probes of routers, consumed")                                     \
+	X(DECAP_PROBES, "path probes of routers, answered")                                     \
 	/* router: what is it */                                                                \
 	X(PASS_NO_SERVICE, "passed: for no service of this router")                             \
 	X(PASS_ICMP, "passed: ICMP for a service's address that belongs to no flow (echo)")     \
@@ -147,7 +151,7 @@ struct settings {
 	X(SELECT_MIGRATED, "connections of a closing listener given to another instance")       \
 	X(SELECT_AFFINITY_GONE, "new connections whose affinity's instance has no listener to give") \
 	X(SELECT_DRAINING, "new connections given to a draining instance: none is ready here")  \
-	X(SELECT_NONE, "new connections refused: no instance here takes connections")           \
+	X(SELECT_NONE, "new connections that no instance could take, left to the kernel")       \
 	X(SELECT_FOREIGN, "new connections for no service, left to the kernel")                 \
 	/* target: tracker */                                                                   \
 	X(TRACK_OPENED, "connections of services established")                                  \
@@ -357,8 +361,9 @@ struct member {
 };
 
 struct group {
-	__u32 members;
-	__u32 zero; /* 0: the selector counts on it */
+	__u16 members;
+	__u16 v6only; /* IPV6_V6ONLY is set on all of them; else on none */
+	__u32 zero;   /* 0: the selector counts on it */
 	struct member member[MAX_MEMBERS];
 };
 
@@ -382,7 +387,7 @@ struct instance_load {
 	__u64 asker; /* incarnation of the process that asks over this instance's listeners; 0: none
 			yet */
 	__u32 shared; /* a second living process has asked: no affinities until the asker is gone */
-	__u32 zero;
+	__u32 changes; /* of the two counts: counts up, for who checks them */
 };
 
 /*
@@ -399,19 +404,19 @@ struct socket_note {
 struct target_connection {
 	__u64 cookie;
 	__u64 established_ns;
-	__u32 instance; /* slot; NO_INSTANCE: of a listener that is not adopted */
-	__u32 zero;
-};
-
-#define NO_INSTANCE 0xffffffffU
-
-/* target/sockets: key: a socket's cookie; which connection entry is its, and under what it was
- * counted. written by the tracker. */
-struct socket_connection {
-	struct connection_key key;
-	__u16 scope;	    /* of the service when the connection came; a reload may change it */
+	__u32 instance;	    /* slot; NO_INSTANCE: of a listener that is not adopted */
+	__u16 scope;	    /* of the service when the connection came, under which it is counted: a
+			       reload may change it */
 	__u8 client_prefix; /* likewise */
 	__u8 zero;
+};
+
+#define NO_INSTANCE   0xffffffffU
+#define GONE_INSTANCE 0xfffffffeU /* the entry is being removed */
+
+/* target/sockets: key: a socket's cookie; which connection entry is its. written by the tracker. */
+struct socket_connection {
+	struct connection_key key;
 };
 
 /* target/clients: established connections of a client to an instance, in a scope. written by the
@@ -429,6 +434,8 @@ struct client_key {
 struct client_count {
 	__u64 word; /* incarnation << 32 | connections; with CLIENT_DEAD: is being deleted, and who
 		       deletes it enters the connections that came meanwhile anew */
+	__u32 changes; /* of the word: counts up, for who checks it */
+	__u32 zero;
 };
 
 #define CLIENT_DEAD		 0x80000000U /* a bit of the connections */
@@ -439,9 +446,10 @@ struct client_count {
  *
  * `word` decides: id << 8 | enum affinity_phase, changed by compare-and-swap only. Whoever moves it
  * to BUSY or CHANGING owns the other fields until it moves it on; they are believed only when
- * `word` is LIVE with the same id before and after reading. Only the agent's reaper (op AGENT_REAP)
- * deletes, by way of REAPED, so that no entry vanishes under a request that revives it. Ids are
- * unique on this target and count up. idle_since_ns and steered_ns are written without owning it.
+ * `word` is LIVE with the same id, and `changes` the same, before and after reading. Only the
+ * agent's reaper (op AGENT_REAP) deletes, by way of REAPED, so that no entry vanishes under a
+ * request that revives it. Ids are unique on this target and count up. idle_since_ns and steered_ns
+ * are written without owning it.
  */
 enum affinity_phase {
 	PHASE_BUSY, /* is being made or ended: not in force */
@@ -470,19 +478,21 @@ enum affinity_end {
 
 struct target_affinity {
 	__u64 word;
-	__u64 process; /* incarnation in target/processes of the asking process; 0: timed */
-	__u64 created_ns;
+	__u64 process;	  /* incarnation in target/processes of the asking process; 0: timed */
+	__u64 displaced;  /* id of the instance here that it was taken from last; 0: none */
+	__u64 created_ns; /* the life begins: asking again, at the same instance, does not renew it
+			   */
 	__u64 idle_since_ns; /* written before each close of the client's: expiry counts from here
 				while count is 0 */
 	__u64 steered_ns;    /* the last handshake that it steered */
 	__u64 idle_ns;
-	__u64 max_life_ns; /* 0: none */
+	__u64 max_life_ns; /* from created_ns; 0: none */
 	__u32 instance;	   /* slot */
 	__u32 pid;	   /* of the asking process */
 	__u16 service;	   /* over which it was asked */
 	__u8 end;	   /* enum affinity_end */
 	__u8 flags;
-	__u32 zero;
+	__u32 changes; /* counts up with each: what was read while it was LIVE is of one piece */
 };
 
 /* target/grants: what the routers have said of an affinity. key: struct affinity_key; written by
@@ -544,8 +554,14 @@ enum agent_op {
 			      `status` tells why. */
 	AGENT_REPAIR_OPEN, /* enter the connection of a socket that the tracker has missed, or give
 			      one that is known an instance; -EEXIST */
-	AGENT_REPAIR_CLOSE /* remove `connection` if its cookie is `id`: its socket is gone; -ENOENT
-			    */
+	AGENT_REPAIR_CLOSE, /* remove `connection` if its cookie is `id`: its socket is gone;
+			       -ENOENT */
+	/* Put right a count that was checked to be `count`, if it still is what it was then, `id`;
+	 * else -EAGAIN. */
+	AGENT_REPAIR_LOAD,  /* connections of `instance` */
+	AGENT_REPAIR_QUOTA, /* affinities of `instance` */
+	AGENT_REPAIR_CLIENT /* connections of client `affinity` to `instance`; id: the whole word,
+			       0: there was none */
 };
 
 struct agent_call {
@@ -555,7 +571,9 @@ struct agent_call {
 	struct connection_key connection;
 	__u64 id;	/* an affinity's, or a socket's cookie */
 	__u32 end;	/* enum affinity_end */
-	__u32 instance; /* for AGENT_REPAIR_OPEN */
+	__u32 instance; /* for AGENT_REPAIR_OPEN and the counts */
+	__u32 count;
+	__u32 zero;
 };
 
 /* What the `steering` iterator writes for each listener whose group has a reuseport program. */
@@ -598,15 +616,15 @@ LAYOUT_SIZE(instance, 24);
 LAYOUT_SIZE(instance_load, 24);
 LAYOUT_SIZE(socket_note, 16);
 LAYOUT_SIZE(target_connection, 24);
-LAYOUT_SIZE(socket_connection, 24);
+LAYOUT_SIZE(socket_connection, 20);
 LAYOUT_SIZE(client_key, 24);
-LAYOUT_SIZE(client_count, 8);
-LAYOUT_SIZE(target_affinity, 72);
+LAYOUT_SIZE(client_count, 16);
+LAYOUT_SIZE(target_affinity, 80);
 LAYOUT_SIZE(grant, 32);
 LAYOUT_SIZE(process, 8);
 LAYOUT_SIZE(identity, 16);
 LAYOUT_SIZE(event, 40);
-LAYOUT_SIZE(agent_call, 64);
+LAYOUT_SIZE(agent_call, 72);
 LAYOUT_SIZE(steered, 16);
 
 #endif

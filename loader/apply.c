@@ -55,7 +55,8 @@ static struct services_plan *make_plan(const struct config *config, const struct
 	if (!plan->affinities)
 		return plan;
 	if (end_affinities) {
-		log_info("service %s: scope, client_prefix or affinity change: %u affinities end",
+		log_info("service %s: scope, client_prefix or affinity change: %u affinities end "
+			 "once the active router has this; reload the other routers alike",
 			 plan->changes, plan->affinities);
 		return plan;
 	}

@@ -13,6 +13,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "layout.h"
+#include "log.h"
+
 #define TIMEOUT_MS 10000
 #define MAX_ANSWER (64 << 20) /* bytes */
 #define NO_LIMIT   -1
@@ -251,4 +254,22 @@ bool control_agent_runs(const struct config *config)
 	runs = flock(fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK;
 	close(fd);
 	return runs;
+}
+
+void control_unavailable(const struct config *config, int error, const char *what)
+{
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s/" LAYOUT_DIRECTORY, config->pin_path);
+	if (access(path, F_OK))
+		log_error("%sLimpet is not loaded at %s: run `limpet load`", what,
+			  config->pin_path);
+	else if (!control_agent_runs(config))
+		log_error("%slimpetd of this node is not running: start it (systemctl start "
+			  "limpetd)",
+			  what);
+	else
+		log_error("%slimpetd does not answer on %s/control.sock: %s", what,
+			  config->runtime_directory,
+			  error < 0 ? strerror(-error) : "what it says cannot be read");
 }

@@ -23,4 +23,8 @@ int control_stream(const struct config *config, const char *path,
 /* Does an agent of this node run? It holds a lock as long as it lives. */
 bool control_agent_runs(const struct config *config);
 
+/* One line on standard error: why the agent has not answered, and what to do. `error` is what a
+ * request has returned, if negative; `what` comes first. */
+void control_unavailable(const struct config *config, int error, const char *what);
+
 #endif

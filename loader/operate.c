@@ -19,8 +19,7 @@ int operate_post(const struct config *config, const char *path)
 	int status = control_request(config, "POST", path, &body);
 
 	if (status < 0) {
-		log_error("limpetd does not answer on %s/control.sock: %s",
-			  config->runtime_directory, strerror(-status));
+		control_unavailable(config, status, "");
 		return 1;
 	}
 	if (status != 200) {
@@ -98,7 +97,6 @@ int command_monitor(const struct config *config, int argc, char **argv)
 	result = control_stream(config, "/monitor", print_line, NULL);
 	if (result >= 0)
 		return 0;
-	log_error("limpetd does not answer on %s/control.sock: %s", config->runtime_directory,
-		  strerror(-result));
+	control_unavailable(config, result, "");
 	return 1;
 }

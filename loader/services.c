@@ -138,6 +138,14 @@ static int plan_service(struct services_plan *plan, const struct references *ref
 	return 0;
 }
 
+/* Under another prefix or in another scope affinities would not be found again. A change between
+ * requested and timed leaves those that there are. */
+static bool ends_affinities(const struct router_service *old, const struct router_service *new)
+{
+	return old->scope != new->scope || old->client_prefix != new->client_prefix ||
+	       (old->affinity != new->affinity &&new->affinity == AFFINITY_NONE);
+}
+
 /* What differs between before and after; whose affinities end by that. */
 static void compare(struct services_plan *plan, const struct references *references)
 {
@@ -151,8 +159,7 @@ static void compare(struct services_plan *plan, const struct references *referen
 		if (!old->name[0] || !new->name[0] || !memcmp(old, new, sizeof(*old)))
 			continue;
 		plan->changed++;
-		if (old->scope == new->scope && old->affinity == new->affinity &&
-		    old->client_prefix == new->client_prefix)
+		if (!ends_affinities(old, new))
 			continue;
 		if (old->scope >= MAX_SERVICES || ends[old->scope] ||
 		    !references->affinities[old->scope])

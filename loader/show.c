@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* show.c - `limpet show …`: connections and affinities from the pinned maps, the rest from the
- * agent where it runs. */
+/* show.c - `limpet show …`: connections, affinities and services from the pinned maps, the rest
+ * from the agent where it runs, and else as far as the maps hold it (offline.h). */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
@@ -11,7 +11,9 @@
 #include "commands.h"
 #include "control.h"
 #include "crht.h"
+#include "listener.h"
 #include "log.h"
+#include "offline.h"
 
 struct show {
 	const struct config *config;
@@ -74,29 +76,62 @@ static int check_service(const struct show *show, const struct node *node)
 /* ------------------------------------------------------------------------------------------ from
  * the agent */
 
-/* Rows that only the agent has: 0, or 1 with a line on standard error. */
-static int show_from_agent(const struct show *show, const char *path, const struct column *columns,
-			   bool (*wanted)(const struct crht_filter *, struct json_object *))
+/* A list of the agent's. */
+struct source {
+	const char *path; /* of the control socket */
+	const struct column *columns;
+	/* NULL: every row. */
+	bool (*wanted)(const struct crht_filter *filter, struct json_object *row);
+	/* The same from the maps, and what these do not tell. NULL: nothing of it. */
+	int (*offline)(struct node *node, const struct crht_filter *filter,
+		       struct listing *listing);
+	const char *lacks;
+};
+
+/* What there is without the agent: 0, or 1 with a line on standard error. */
+static int show_offline(const struct show *show, const struct source *source)
+{
+	struct node *node = node_open(show->config);
+	struct listing listing;
+	int result;
+
+	if (!node)
+		return 1;
+	log_warning("limpetd %s: this is what the tables hold; %s are not known",
+		    control_agent_runs(show->config) ? "does not answer" : "is not running",
+		    source->lacks);
+	listing_begin(&listing, source->columns, show->json);
+	result = source->offline(node, &show->filter, &listing);
+	listing_end(&listing);
+	if (result)
+		log_error("cannot read the table to its end: %s", strerror(-result));
+	node_close(node);
+	return !!result;
+}
+
+/* 0, or 1 with a line on standard error. */
+static int show_from_agent(const struct show *show, const struct source *source)
 {
 	struct json_object *rows = NULL;
 	struct listing listing;
 	char *body = NULL;
-	int status = control_request(show->config, "GET", path, &body);
+	int status = control_request(show->config, "GET", source->path, &body);
 
 	if (status == 200)
 		rows = json_tokener_parse(body);
 	free(body);
 	if (!rows || !json_object_is_type(rows, json_type_array)) {
 		json_object_put(rows);
-		log_error("limpetd does not answer on %s/control.sock; is it running?",
-			  show->config->runtime_directory);
+		if (source->offline)
+			return show_offline(show, source);
+		control_unavailable(show->config, status, "");
 		return 1;
 	}
-	listing_begin(&listing, columns, show->json);
+	listing_begin(&listing, source->columns, show->json);
 	for (size_t i = 0; i < json_object_array_length(rows); i++) {
 		struct json_object *row = json_object_array_get_idx(rows, i);
 
-		if (!wanted || wanted(&show->filter, row))
+		if (!source->wanted || source->wanted(&show->filter, row))
 			listing_row(&listing, json_object_get(row));
 	}
 	json_object_put(rows);
@@ -126,11 +161,16 @@ static bool instance_wanted(const struct crht_filter *filter, struct json_object
 
 static int show_targets(const struct show *show)
 {
-	return show_from_agent(show, "/targets", target_columns, NULL);
+	static const struct source source = {"/targets", target_columns, NULL, offline_targets,
+					     OFFLINE_TARGETS_LACK};
+
+	return show_from_agent(show, &source);
 }
 
 static int show_instances(const struct show *show)
 {
+	static const struct source source = {"/instances", instance_columns, instance_wanted,
+					     offline_instances, OFFLINE_INSTANCES_LACK};
 	struct node *node = show->filter.service ? node_open(show->config) : NULL;
 	int unknown = show->filter.service && (!node || check_service(show, node));
 
@@ -138,17 +178,22 @@ static int show_instances(const struct show *show)
 		node_close(node);
 	if (unknown)
 		return 1;
-	return show_from_agent(show, "/instances", instance_columns, instance_wanted);
+	return show_from_agent(show, &source);
 }
 
 static int show_routers(const struct show *show)
 {
-	return show_from_agent(show, "/routers", router_columns, NULL);
+	static const struct source source = {"/routers", router_columns, NULL, offline_routers,
+					     OFFLINE_ROUTERS_LACK};
+
+	return show_from_agent(show, &source);
 }
 
 static int show_sync(const struct show *show)
 {
-	return show_from_agent(show, "/sync", sync_columns, NULL);
+	static const struct source source = {.path = "/sync", .columns = sync_columns};
+
+	return show_from_agent(show, &source);
 }
 
 /* ------------------------------------------------------------------------------------------ from
@@ -167,6 +212,9 @@ static int show_crht(const struct show *show, const struct column *columns,
 		node_close(node);
 		return 1;
 	}
+	if (node->is_router && !control_agent_runs(show->config))
+		log_warning("limpetd is not running: what targets have reported since it ended is "
+			    "not in here");
 	listing_begin(&listing, columns, show->json);
 	result = rows(node, &show->filter, &listing);
 	listing_end(&listing);
@@ -247,18 +295,12 @@ struct member_count {
 	bool ready[MAX_INSTANCES]; /* one may have listeners in several groups */
 };
 
-static int count_ready(void *context, const void *key_, const void *value_)
+static int count_ready(void *context, const void *key, const void *value)
 {
-	static const struct address wildcard;
 	struct member_count *count = context;
-	const struct group_key *key = key_;
-	const struct group *group = value_;
-	const struct service_key *service = &count->service->key;
+	const struct group *group = value;
 
-	if (key->port != service->port || (!address_equal(&key->bound, &service->address) &&
-					   !address_equal(&key->bound, &wildcard)))
-		return 0;
-	if (key->family == AF_INET && !address_is_ipv4(&service->address))
+	if (!listener_serves(key, group->v6only, &count->service->key))
 		return 0;
 	for (__u32 i = 0; i < group->members && i < MAX_MEMBERS; i++) {
 		__u32 slot = group->member[i].instance;

@@ -152,8 +152,7 @@ int command_ready(const struct config *config, int argc, char **argv)
 	} else if (code == 404)
 		log_error("this node is no router");
 	else
-		log_error("cannot tell: limpetd does not answer on %s/control.sock: %s",
-			  config->runtime_directory, code < 0 ? strerror(-code) : "bad answer");
+		control_unavailable(config, code, "cannot tell: ");
 	json_object_put(body);
 	return result;
 }

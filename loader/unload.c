@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * unload.c - `limpet unload`: detach, remove, and undo what load and the agent have changed on this
- * node. May be repeated: what is not there any more is not missed.
+ * unload.c - `limpet unload`: have the routers told, end limpetd, detach, remove, and undo what
+ * load and the agent have changed on this node. May be repeated: what is not there any more is not
+ * missed.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bpffs.h"
@@ -15,6 +18,8 @@
 #include "maps.h"
 #include "release.h"
 #include "undo.h"
+
+#define END_MS 5000 /* for limpetd to tell the routers, and to end */
 
 /* Other processes' listeners, while the maps still tell which. */
 static void give_back_listeners(const struct config *config)
@@ -30,6 +35,75 @@ static void give_back_listeners(const struct config *config)
 			log_info("%u listener%s as before", count, count == 1 ? "" : "s");
 	}
 	maps_close(&maps);
+}
+
+/* Has limpetd gone? Its lock goes with it. */
+static bool agent_is_gone(const struct config *config)
+{
+	const struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
+
+	for (int i = 0; i < END_MS / 20; i++) {
+		if (!control_agent_runs(config))
+			return true;
+		nanosleep(&pause, NULL);
+	}
+	return false;
+}
+
+/* limpetd tells the routers to send nobody here any more, and ends. */
+static int end_agent(const struct config *config)
+{
+	int status = control_request_within(config, "POST", "/leave", END_MS, NULL);
+
+	if (status == 200 && agent_is_gone(config))
+		return 0;
+	log_error("limpetd of this node runs and does not %s: stop it first (systemctl stop "
+		  "limpetd), or unload under it with --force",
+		  status == 200 ? "end" : "answer");
+	return -EBUSY;
+}
+
+/* The program beside this one; else the one in PATH. */
+static void run_agent(const struct config *config)
+{
+	char path[4096];
+	ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - sizeof("limpetd"));
+	char *slash;
+
+	path[length > 0 ? length : 0] = 0;
+	slash = strrchr(path, '/');
+	if (slash) {
+		strcpy(slash + 1, "limpetd");
+		execl(path, "limpetd", "--leave", "--config", config->path, NULL);
+	}
+	execlp("limpetd", "limpetd", "--leave", "--config", config->path, NULL);
+	log_warning("limpetd cannot be run: %s: the routers are not told that this target leaves",
+		    strerror(errno));
+	_exit(1);
+}
+
+/* Nobody else tells the routers when no limpetd runs. It says itself what has gone wrong. */
+static void say_goodbye(const struct config *config)
+{
+	pid_t pid = fork();
+
+	if (!pid)
+		run_agent(config);
+	if (pid < 0)
+		log_warning("the routers are not told that this target leaves: %s",
+			    strerror(errno));
+	else
+		waitpid(pid, NULL, 0);
+}
+
+/* Before anything goes, so that no client is sent where nobody is any more. */
+static int leave(const struct config *config, bool loaded)
+{
+	if (control_agent_runs(config))
+		return end_agent(config);
+	if (loaded && config->has_target)
+		say_goodbye(config);
+	return 0;
 }
 
 static void remove_files(const struct config *config)
@@ -86,16 +160,13 @@ int command_unload(const struct config *config, int argc, char **argv)
 		log_error("unknown option '%s'; usage: limpet unload [--force]", argv[argc - 1]);
 		return 2;
 	}
-	if (control_agent_runs(config) && !force) {
-		log_error("limpetd of this node is running: stop it first (systemctl stop "
-			  "limpetd), or unload under it with --force");
-		return 1;
-	}
 	lock = bpffs_lock_present(config);
 	if (lock < 0 && lock != -ENOENT)
 		return 1;
 	loaded = bpffs_exists(config, LAYOUT_DIRECTORY) || bpffs_exists(config, BPFFS_NEW);
-	error = unload(config);
+	error = leave(config, loaded);
+	if (!error || force)
+		error = unload(config);
 	if (lock >= 0)
 		close(lock);
 	if (error)

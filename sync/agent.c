@@ -138,7 +138,7 @@ static int start_parts(struct agent *agent)
 	return agent->control ? 0 : -1;
 }
 
-int agent_start(struct agent *agent, struct config *config)
+int agent_open(struct agent *agent, struct config *config)
 {
 	memset(agent, 0, sizeof(*agent));
 	agent->config = config;
@@ -147,7 +147,7 @@ int agent_start(struct agent *agent, struct config *config)
 		agent->maps.fd[id] = -1;
 	if (make_directory("runtime_directory", config->runtime_directory) ||
 	    make_directory("state_directory", config->state_directory) || take_lock(agent) ||
-	    open_maps(agent) || read_node_id(agent))
+	    read_node_id(agent))
 		return -1;
 	agent->base = event_base_new();
 	if (!agent->base) {
@@ -155,9 +155,21 @@ int agent_start(struct agent *agent, struct config *config)
 		return -1;
 	}
 	agent->tls = tls_context_new(config);
-	if (!agent->tls)
+	return agent->tls ? 0 : -1;
+}
+
+int agent_start(struct agent *agent, struct config *config)
+{
+	if (agent_open(agent, config) || open_maps(agent))
 		return -1;
 	return start_parts(agent);
+}
+
+void agent_leave(struct agent *agent)
+{
+	log_info("the node unloads: the routers are told that this target leaves");
+	agent->leaving = true;
+	event_base_loopbreak(agent->base);
 }
 
 void agent_stop(struct agent *agent)

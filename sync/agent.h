@@ -25,12 +25,14 @@ struct agent {
 	struct control_part *control;
 	unsigned int sessions; /* that are not freed yet; session.c */
 	int lock;	       /* RUNTIME/limpetd.lock */
+	bool leaving;	       /* stops because the node unloads: GOODBYE_LEAVING to the routers */
 };
 
 uint64_t agent_now_ms(void); /* CLOCK_MONOTONIC; clock.c */
 uint64_t agent_now_ns(void);
-/* agent.c: everything up to the parts, in the order of their start. -1 with a line in the log; then
- * agent_stop still is due. Takes the configuration. */
+/* agent.c: what the parts stand on but the maps; and all of it, with the parts, in the order of
+ * their start. -1 with a line in the log; then agent_stop still is due. Takes the configuration. */
+int agent_open(struct agent *agent, struct config *config);
 int agent_start(struct agent *agent, struct config *config);
 /* GOODBYE to every peer, then everything down. */
 void agent_stop(struct agent *agent);
@@ -39,6 +41,8 @@ void agent_stop(struct agent *agent);
  * -errno: one line in the log, and the old configuration stays.
  */
 int agent_reload(struct agent *agent);
+/* `limpet unload`: end, and tell the routers that the target leaves. From the event loop. */
+void agent_leave(struct agent *agent);
 
 /* router.c: sessions of targets, roster, rings, sync_state. */
 struct router_part *router_start(struct agent *agent);

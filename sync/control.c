@@ -302,6 +302,20 @@ static void post_resume(struct agent *agent, struct evhttp_request *request,
 		     "no such instance; `limpet show instances` lists them");
 }
 
+static void on_left(struct evhttp_request *request, void *context)
+{
+	(void)request;
+	agent_leave(context);
+}
+
+/* Once the answer is written: limpetd ends, and its lock tells when it has. */
+static void post_leave(struct agent *agent, struct evhttp_request *request, struct evkeyvalq *query)
+{
+	(void)query;
+	evhttp_request_set_on_complete_cb(request, on_left, agent);
+	reply_result(request, 0, "");
+}
+
 /* ------------------------------------------------------------------------------------------
  * monitor */
 
@@ -384,6 +398,7 @@ static const struct route {
 	{EVHTTP_REQ_POST, "/affinity/release", post_release},
 	{EVHTTP_REQ_POST, "/drain", post_drain},
 	{EVHTTP_REQ_POST, "/resume", post_resume},
+	{EVHTTP_REQ_POST, "/leave", post_leave},
 };
 
 static void handle(struct evhttp_request *request, void *context)

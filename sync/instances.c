@@ -3,24 +3,13 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "address.h"
+#include "listener.h"
 
 static bool same_group(const struct group_key *a, const struct group_key *b)
 {
 	return a->family == b->family && a->port == b->port && address_equal(&a->bound, &b->bound);
-}
-
-bool listener_serves(const struct group_key *group, bool v6only, const struct service_key *service)
-{
-	if (group->port != service->port)
-		return false;
-	if (!address_is_zero(&group->bound))
-		return address_equal(&group->bound, &service->address);
-	if (address_is_ipv4(&service->address))
-		return group->family == AF_INET || !v6only;
-	return group->family == AF_INET6;
 }
 
 int instances_find(const struct instance_table *table, __u64 cookie)
@@ -196,14 +185,14 @@ void instances_restore(struct instance_table *table, unsigned int slot,
 }
 
 void instances_restore_listener(struct instance_table *table, unsigned int slot, __u64 cookie,
-				const struct group_key *group, __u32 instance)
+				const struct group_key *group, bool v6only, __u32 instance)
 {
 	if (slot >= MAX_LISTENERS || instance >= MAX_INSTANCES || table->listener[slot].cookie)
 		return;
 	if (!lives(&table->instance[instance]))
 		return;
-	table->listener[slot] =
-		(struct listener){.cookie = cookie, .group = *group, .instance = instance};
+	table->listener[slot] = (struct listener){
+		.cookie = cookie, .group = *group, .instance = instance, .v6only = v6only};
 	table->instance[instance].kernel.listeners++;
 }
 
@@ -250,6 +239,7 @@ void instances_group(const struct instance_table *table, const struct group_key 
 
 		if (!listener->cookie || !same_group(&listener->group, key))
 			continue;
+		group->v6only = listener->v6only;
 		group->member[group->members++] =
 			(struct member){.listener = i, .instance = listener->instance};
 	}

@@ -40,9 +40,6 @@ struct instance_table {
 	bool draining;	      /* the whole target */
 };
 
-/* Would a connection to the service reach a listener that is bound like this? */
-bool listener_serves(const struct group_key *group, bool v6only, const struct service_key *service);
-
 /* Slot of the listener with this cookie, or -ENOENT. */
 int instances_find(const struct instance_table *table, __u64 cookie);
 /* Slot of the instance with this id, or -ENOENT. */
@@ -66,7 +63,7 @@ void instances_reown(struct instance_table *table, unsigned int slot, __u32 pid,
 void instances_restore(struct instance_table *table, unsigned int slot,
 		       const struct instance *instance, __u64 start);
 void instances_restore_listener(struct instance_table *table, unsigned int slot, __u64 cookie,
-				const struct group_key *group, __u32 instance);
+				const struct group_key *group, bool v6only, __u32 instance);
 void instances_settle(struct instance_table *table);
 
 /* States as the drain flags say; true when the instance's state is another now. */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "affinities.h"
+#include "listener.h"
 #include "listeners_adopt.h"
 #include "log.h"
 
@@ -173,7 +174,6 @@ static void visit(void *context, const struct diag_socket *socket)
 	uint16_t service;
 
 	if (slot >= 0) {
-		listeners->table->listener[slot].v6only = socket->v6only;
 		listeners->inode[slot] = socket->inode;
 		forget_heard(listeners, socket->cookie);
 		return;

@@ -28,7 +28,7 @@ static int restore_group(void *context, const void *key, const void *value)
 
 		if (maps_get(&listeners->target->agent->maps, MAP_LISTENERS, &slot, &cookie) == 0)
 			instances_restore_listener(listeners->table, slot, cookie, key,
-						   group->member[i].instance);
+						   group->v6only, group->member[i].instance);
 	}
 	return 0;
 }

@@ -7,7 +7,10 @@
 #include <systemd/sd-daemon.h>
 
 #include "agent.h"
+#include "leave.h"
 #include "log.h"
+
+#define EXIT_USAGE 2
 
 struct daemon {
 	struct agent agent;
@@ -96,56 +99,84 @@ out:
 	return status;
 }
 
-static void usage(FILE *out)
+static void usage(void)
 {
-	fprintf(out, "usage: limpetd [--config FILE] [--verbose] [--version]\n"
-		     "\n"
-		     "The agent of a Limpet node, router or target or both.\n"
-		     "  --config FILE  instead of " CONFIG_PATH "\n"
-		     "  --verbose      log what is of interest for finding faults\n"
-		     "  --version      say which release this is\n");
+	printf("usage: limpetd [--config FILE] [--verbose] [--leave]\n"
+	       "\n"
+	       "The agent of a Limpet node, router or target or both.\n"
+	       "  --config FILE  instead of " CONFIG_PATH "\n"
+	       "  --verbose      log what is of interest for finding faults\n"
+	       "  --leave        tell the routers that this target leaves, and end: for `limpet\n"
+	       "                 unload` while no other limpetd runs\n"
+	       "  --help\n"
+	       "  --version      say which release this is\n");
+}
+
+/* What was asked for on the command line. */
+struct options {
+	const char *path;
+	bool verbose, leave;
+};
+
+/* -1: go on; else the exit status. What is wrong is said in one line. */
+static int parse(int argc, char **argv, struct options *options)
+{
+	static const struct option names[] = {
+		{"config", required_argument, NULL, 'c'}, {"verbose", no_argument, NULL, 'v'},
+		{"leave", no_argument, NULL, 'l'},	  {"version", no_argument, NULL, 'V'},
+		{"help", no_argument, NULL, 'h'},	  {}};
+	int option;
+
+	opterr = 0;
+	while ((option = getopt_long(argc, argv, ":c:vVh", names, NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			options->path = optarg;
+			break;
+		case 'v':
+			options->verbose = true;
+			break;
+		case 'l':
+			options->leave = true;
+			break;
+		case 'V':
+			puts("limpetd " LIMPET_VERSION);
+			return EXIT_SUCCESS;
+		case 'h':
+			usage();
+			return EXIT_SUCCESS;
+		case ':':
+			log_error("%s needs a file; `limpetd --help` lists the options",
+				  argv[optind - 1]);
+			return EXIT_USAGE;
+		default:
+			log_error("unknown option '%s'; `limpetd --help` lists them",
+				  argv[optind - 1]);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind == argc)
+		return -1;
+	log_error("unknown argument '%s'; limpetd takes options only: `limpetd --help` lists them",
+		  argv[optind]);
+	return EXIT_USAGE;
 }
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {{"config", required_argument, NULL, 'c'},
-						{"verbose", no_argument, NULL, 'v'},
-						{"version", no_argument, NULL, 'V'},
-						{"help", no_argument, NULL, 'h'},
-						{}};
-	const char *path = CONFIG_PATH;
+	struct options options = {.path = CONFIG_PATH};
 	struct config *config;
 	char error[CONFIG_ERROR];
-	bool verbose = false;
-	int option;
+	int status;
 
-	while ((option = getopt_long(argc, argv, "c:vVh", options, NULL)) != -1) {
-		switch (option) {
-		case 'c':
-			path = optarg;
-			break;
-		case 'v':
-			verbose = true;
-			break;
-		case 'V':
-			printf("limpetd " LIMPET_VERSION "\n");
-			return EXIT_SUCCESS;
-		case 'h':
-			usage(stdout);
-			return EXIT_SUCCESS;
-		default:
-			usage(stderr);
-			return EXIT_FAILURE;
-		}
-	}
-	if (optind < argc) {
-		usage(stderr);
-		return EXIT_FAILURE;
-	}
-	log_init("limpetd", verbose);
-	if (config_load(path, &config, error)) {
+	log_init("limpetd", false);
+	status = parse(argc, argv, &options);
+	if (status >= 0)
+		return status;
+	log_init("limpetd", options.verbose);
+	if (config_load(options.path, &config, error)) {
 		log_error("%s", error);
 		return EXIT_FAILURE;
 	}
-	return run(config);
+	return options.leave ? leave(config) : run(config);
 }

@@ -1,7 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "metrics.h"
 
+#include <inttypes.h>
 #include <string.h>
+
+#include "router_mirror.h"
+
+static void write_counter(struct evbuffer *out, const char *name, const char *help, uint64_t value)
+{
+	evbuffer_add_printf(out,
+			    "# HELP limpet_%s_total %s\n# TYPE limpet_%s_total counter\n"
+			    "limpet_%s_total %" PRIu64 "\n",
+			    name, help, name, name, value);
+}
 
 static void write_counters(const struct agent *agent, struct evbuffer *out)
 {
@@ -10,11 +21,7 @@ static void write_counters(const struct agent *agent, struct evbuffer *out)
 	if (maps_counters(&agent->maps, counters))
 		return;
 	for (int i = 0; i < COUNTERS; i++)
-		evbuffer_add_printf(out,
-				    "# HELP limpet_%s_total %s\n# TYPE limpet_%s_total counter\n"
-				    "limpet_%s_total %llu\n",
-				    counter_name(i), counter_text(i), counter_name(i),
-				    counter_name(i), counters[i]);
+		write_counter(out, counter_name(i), counter_text(i), counters[i]);
 }
 
 static void write_type(struct evbuffer *out, const char *name, const char *help)
@@ -50,6 +57,46 @@ static void write_rows(struct evbuffer *out, const char *metric, const char *hel
 	}
 }
 
+/* Both tables' samples of one name. */
+static void write_tables(struct evbuffer *out, const char *metric, const char *help,
+			 uint64_t connections, uint64_t affinities)
+{
+	write_type(out, metric, help);
+	evbuffer_add_printf(out,
+			    "limpet_%s{table=\"connections\"} %" PRIu64 "\n"
+			    "limpet_%s{table=\"affinities\"} %" PRIu64 "\n",
+			    metric, connections, metric, affinities);
+}
+
+static void write_counts(const struct mirror_counts *counts, struct evbuffer *out)
+{
+	const struct {
+		const char *name, *help;
+		uint64_t value;
+	} totals[] = {
+		{"table_full", "entries of targets that found no room in a table", counts->full},
+		{"connection_conflicts", "reports of a connection that another target has too",
+		 counts->conflicts},
+		{"unlisted_messages",
+		 "messages about services or scopes that are not this router's", counts->unlisted},
+		{"digests_different", "digests that differed, each answered by a new snapshot",
+		 counts->digests_different},
+		{"claims_granted", "claims to a client that were granted", counts->granted},
+		{"claims_refused", "claims to a client that were refused", counts->refused},
+		{"affinities_lost", "affinities that a higher term has ended", counts->lost},
+	};
+
+	write_tables(out, "table_entries", "entries in a table", counts->connections,
+		     counts->affinities);
+	write_tables(out, "table_waiting_entries", "entries of targets that wait for room",
+		     counts->connections_waiting, counts->affinities_waiting);
+	write_type(out, "lingering_connections",
+		   "closed, and kept until their last packets are in");
+	evbuffer_add_printf(out, "limpet_lingering_connections %" PRIu64 "\n", counts->lingering);
+	for (size_t i = 0; i < sizeof(totals) / sizeof(*totals); i++)
+		write_counter(out, totals[i].name, totals[i].help, totals[i].value);
+}
+
 static void write_router(const struct agent *agent, struct evbuffer *out)
 {
 	struct json_object *targets = router_targets_json(agent->router);
@@ -82,6 +129,7 @@ static void write_router(const struct agent *agent, struct evbuffer *out)
 		   "missing");
 	json_object_put(targets);
 	json_object_put(peers);
+	write_counts(router_counts(agent->router), out);
 }
 
 static void write_target(const struct agent *agent, struct evbuffer *out)

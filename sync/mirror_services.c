@@ -132,6 +132,17 @@ static void forget_service(struct router_mirror *mirror, unsigned int number)
 	}
 }
 
+/*
+ * The targets end a service's affinities when they read of such a change (target_services.c). A
+ * target whose agent is away does not, and under another prefix its entries would be taken for
+ * other clients': so they go here as well, and what holds comes back with the snapshot.
+ */
+static bool ends_affinities(const struct router_service *old, const struct router_service *new)
+{
+	return old->client_prefix != new->client_prefix ||
+	       (old->affinity != new->affinity &&new->affinity == AFFINITY_NONE);
+}
+
 /* Entries of services and scopes that are not the same any more go; while their names still stand:
  * the sums need them. True: the targets are to be told. */
 static bool drop_changed(struct router_mirror *mirror,
@@ -150,9 +161,14 @@ static bool drop_changed(struct router_mirror *mirror,
 		if (!same_for_targets(old, scope_of(mirror->scopes, old), new,
 				      scope_of(scopes, new)))
 			changed = true;
-		if (!old->name[0] || (!strncmp(old->name, new->name, NAME_SIZE) &&
-				      !memcmp(&old->key, &new->key, sizeof(old->key))))
+		if (!old->name[0])
 			continue;
+		if (!strncmp(old->name, new->name, NAME_SIZE) &&
+		    !memcmp(&old->key, &new->key, sizeof(old->key))) {
+			if (old->scope < MAX_SERVICES && ends_affinities(old, new))
+				scopes_gone[old->scope] = gone = true;
+			continue;
+		}
 		services_gone[i] = gone = true;
 		forget_service(mirror, i);
 	}

@@ -18,7 +18,8 @@
  *   GIVEN_UP      -            -            -            GONE         -
  *
  * SYNCING, UP and UNATTENDED take new connections: their kernel serves without any agent. A target
- * without an agent that does not even answer any more (LOST) is down. Only who is down is given up.
+ * without an agent that nothing gets through to any more (LOST) is down. Only who is down is given
+ * up.
  */
 static const enum target_state transitions[TARGET_EVENTS][TARGET_GONE + 1] = {
 	/* clang-format off */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * probe.h - is the path to a target whole? Each second a small and a full encapsulated packet go to
- * it as a client's packets would; its XDP program notes them, its heartbeat echoes them.
+ * it as a client's packets would; its XDP program notes them, its heartbeat tells which have come.
+ * (It sends them back, too: echoes.h.)
  */
 #ifndef LIMPET_PROBE_H
 #define LIMPET_PROBE_H

@@ -2,16 +2,16 @@
 #include "rescan.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "counts.h"
 #include "diag.h"
-#include "listeners.h"
 #include "log.h"
 
 #define PIECES_A_TURN 8
+#define APART_MS      5000 /* beginnings of two that are not urgent */
 
 /* States in which a connection's entry may be there; where it must be. */
 #define STATES_ENTERED                                                                             \
@@ -27,14 +27,14 @@ struct items {
 
 struct rescan {
 	struct target_part *target;
-	struct event *turn;
-	struct diag *diag; /* while the sockets are listed */
+	struct event *turn, *later;
+	struct diag *diag; /* while one is under way */
+	unsigned int step; /* of it */
 	struct items sockets, entries;
+	struct counts *counts;
 	uint64_t began_ns;
-	bool again;
-	unsigned int closed, opened;   /* repairs of this pass */
-	int32_t drift[MAX_INSTANCES];  /* counted less entered, at the last pass */
-	uint32_t found[MAX_INSTANCES]; /* entries */
+	bool again, soon;	     /* another is to follow, at once or paced */
+	unsigned int closed, opened; /* repairs of this pass */
 };
 
 static void append(struct items *items, const struct rescan_item *item)
@@ -92,7 +92,6 @@ static int note_entry(void *context, const void *key, const void *value)
 	struct rescan *rescan = context;
 	struct rescan_item item = {.cookie = connection->cookie,
 				   .key = *(const struct connection_key *)key,
-				   .instance = connection->instance,
 				   .established_ns = connection->established_ns};
 
 	if (item.cookie) /* 0: it is being removed */
@@ -116,6 +115,16 @@ static bool exists(const struct rescan *rescan, const struct rescan_item *item, 
 	return states & 1 << socket.state;
 }
 
+/* What is busy is tried again soon. */
+static void repaired(struct rescan *rescan, const struct agent_call *wanted, unsigned int *count)
+{
+	struct agent_call call = *wanted;
+	int err = maps_agent_call(rescan->target->agent_program, &call);
+
+	*count += err == 0;
+	rescan->soon |= err == -EBUSY;
+}
+
 static void on_gone(void *context, const struct rescan_item *entry)
 {
 	struct rescan *rescan = context;
@@ -124,8 +133,7 @@ static void on_gone(void *context, const struct rescan_item *entry)
 
 	if (entry->key.service >= MAX_SERVICES || exists(rescan, entry, STATES_ENTERED))
 		return;
-	if (maps_agent_call(rescan->target->agent_program, &call) == 0)
-		rescan->closed++;
+	repaired(rescan, &call, &rescan->closed);
 }
 
 static void on_missed(void *context, const struct rescan_item *socket)
@@ -145,60 +153,56 @@ static void on_missed(void *context, const struct rescan_item *socket)
 		return; /* entered since */
 	if (!exists(rescan, socket, STATES_OPEN))
 		return;
-	if (maps_agent_call(rescan->target->agent_program, &call) == 0)
-		rescan->opened++;
+	repaired(rescan, &call, &rescan->opened);
 }
 
-/* Counts under traffic differ for a moment; by the same number a minute later they are wrong. */
-static void check_counts(struct rescan *rescan)
+static int list_sockets(struct rescan *rescan)
 {
-	const struct instance_table *table = listeners_table(rescan->target->listeners);
-	struct instance_load load;
+	int more = 1;
 
-	memset(rescan->found, 0, sizeof(rescan->found));
-	for (size_t i = 0; i < rescan->entries.count; i++)
-		if (rescan->entries.item[i].instance < MAX_INSTANCES)
-			rescan->found[rescan->entries.item[i].instance]++;
-	for (__u32 i = 0; i < MAX_INSTANCES; i++) {
-		int32_t drift;
-
-		if (table->instance[i].kernel.state == INSTANCE_FREE ||
-		    maps_get(&rescan->target->agent->maps, MAP_INSTANCE_LOAD, &i, &load))
-			continue;
-		drift = load.connections - rescan->found[i];
-		if (drift && drift == rescan->drift[i])
-			log_warning("instance %" PRIu64 ": %u connections are counted and %u are "
-				    "in target/connections; new clients are distributed by the "
-				    "count: restart its process when it suits",
-				    (uint64_t)table->instance[i].kernel.id, load.connections,
-				    rescan->found[i]);
-		rescan->drift[i] = drift;
-	}
+	for (unsigned int i = 0; i < PIECES_A_TURN && more > 0; i++)
+		more = diag_next(rescan->diag, note_socket, rescan);
+	return more;
 }
 
-static void finish(struct rescan *rescan)
+static int begin_counts(struct rescan *rescan)
 {
-	const struct maps *maps = &rescan->target->agent->maps;
-	int err;
+	return counts_begin(rescan->counts);
+}
 
+static int read_entries(struct rescan *rescan)
+{
+	int err = counts_read(rescan->counts, note_entry, rescan);
+
+	return !err && (rescan->sockets.failed || rescan->entries.failed) ? -ENOMEM : err;
+}
+
+static int end_counts(struct rescan *rescan)
+{
+	counts_end(rescan->counts);
+	counts_clear(rescan->counts);
+	rescan->soon |= counts_unsettled(rescan->counts);
+	return 0;
+}
+
+static int compare(struct rescan *rescan)
+{
 	rescan->opened = rescan->closed = 0;
-	rescan->entries.count = 0;
-	rescan->entries.failed = false;
-	err = maps_walk(maps, MAP_TARGET_CONNECTIONS, note_entry, rescan);
-	if (err || rescan->sockets.failed || rescan->entries.failed) {
-		log_warning("target/connections is not checked against the kernel's sockets this "
-			    "time: %s",
-			    err ? strerror(-err) : "out of memory");
-		return;
-	}
-	check_counts(rescan);
 	rescan_compare(rescan->entries.item, rescan->entries.count, rescan->sockets.item,
 		       rescan->sockets.count, rescan->began_ns, on_gone, on_missed, rescan);
 	if (rescan->opened || rescan->closed)
 		log_info("target/connections: %u connections entered that were missed, %u removed "
 			 "whose sockets are gone",
 			 rescan->opened, rescan->closed);
+	return 0;
 }
+
+/* Each: 1 when it has more to do, 0 when it is done, -errno. */
+static int (*const steps[])(struct rescan *rescan) = {
+	list_sockets, begin_counts, read_entries, end_counts, compare,
+};
+
+#define STEPS (sizeof(steps) / sizeof(steps[0]))
 
 static void clear(struct items *items)
 {
@@ -210,35 +214,62 @@ static void stop(struct rescan *rescan)
 {
 	diag_end(rescan->diag);
 	rescan->diag = NULL;
+	counts_clear(rescan->counts);
 	clear(&rescan->sockets);
 	clear(&rescan->entries);
 }
 
+static void follow(struct rescan *rescan)
+{
+	bool again = rescan->again, soon = rescan->soon;
+
+	rescan->again = rescan->soon = false;
+	if (again)
+		rescan_start(rescan);
+	else if (soon)
+		rescan_soon(rescan);
+}
+
+/* One step, or a part of one; then others have their turn. */
 static void turn(evutil_socket_t fd, short what, void *context)
 {
 	const struct timeval next = {0};
 	struct rescan *rescan = context;
-	int more = 1;
+	int more = steps[rescan->step](rescan);
 
 	(void)fd;
 	(void)what;
-	for (unsigned int i = 0; i < PIECES_A_TURN && more > 0; i++)
-		more = diag_next(rescan->diag, note_socket, rescan);
+	if (more == 0 && ++rescan->step < STEPS)
+		more = 1;
 	if (more > 0) {
-		event_add(rescan->turn, &next); /* others have their turn first */
+		event_add(rescan->turn, &next);
 		return;
 	}
-	if (more == 0)
-		finish(rescan);
-	else
-		log_warning("the kernel's sockets cannot be listed: %s; target/connections is "
-			    "checked against them in a minute",
+	if (more < 0)
+		log_warning("target/connections is not checked against the kernel's sockets this "
+			    "time, but in a minute: %s",
 			    strerror(-more));
 	stop(rescan);
-	if (rescan->again) {
-		rescan->again = false;
-		rescan_start(rescan);
-	}
+	follow(rescan);
+}
+
+static void later(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd;
+	(void)what;
+	rescan_start(context);
+}
+
+void rescan_soon(struct rescan *rescan)
+{
+	uint64_t passed_ms = (agent_now_ns() - rescan->began_ns) / 1000000;
+	uint64_t wait_ms = passed_ms < APART_MS ? APART_MS - passed_ms : 0;
+	const struct timeval wait = {.tv_sec = wait_ms / 1000, .tv_usec = wait_ms % 1000 * 1000};
+
+	if (rescan->diag)
+		rescan->soon = true;
+	else if (!event_pending(rescan->later, EV_TIMEOUT, NULL))
+		event_add(rescan->later, &wait);
 }
 
 void rescan_start(struct rescan *rescan)
@@ -249,7 +280,9 @@ void rescan_start(struct rescan *rescan)
 		rescan->again = true;
 		return;
 	}
+	event_del(rescan->later);
 	rescan->began_ns = agent_now_ns();
+	rescan->step = 0;
 	err = diag_begin(STATES_ENTERED, &rescan->diag);
 	if (err) {
 		log_warning("the kernel's sockets cannot be listed: %s", strerror(-err));
@@ -266,18 +299,24 @@ struct rescan *rescan_new(struct target_part *target)
 		return NULL;
 	rescan->target = target;
 	rescan->turn = event_new(target->agent->base, -1, 0, turn, rescan);
-	if (!rescan->turn) {
-		free(rescan);
-		return NULL;
-	}
-	return rescan;
+	rescan->later = event_new(target->agent->base, -1, 0, later, rescan);
+	rescan->counts = counts_new(target);
+	if (rescan->turn && rescan->later && rescan->counts)
+		return rescan;
+	rescan_free(rescan);
+	return NULL;
 }
 
 void rescan_free(struct rescan *rescan)
 {
 	if (!rescan)
 		return;
-	stop(rescan);
-	event_free(rescan->turn);
+	if (rescan->counts)
+		stop(rescan);
+	counts_free(rescan->counts);
+	if (rescan->turn)
+		event_free(rescan->turn);
+	if (rescan->later)
+		event_free(rescan->later);
 	free(rescan);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * rescan.h - checks target/connections against the kernel's own sockets: what the tracker has
- * missed is entered, what has no socket any more is removed. Each minute, and after events were
- * lost. The sockets are listed piece by piece, so that the event loop is not held up.
+ * missed is entered, what has no socket any more is removed; and the counts against the entries
+ * (counts.h). Each minute, after events were lost, and soon after the tracker has said that it
+ * could not do something at once. It goes on piece by piece, so that the event loop is not held up.
  */
 #ifndef LIMPET_RESCAN_H
 #define LIMPET_RESCAN_H
@@ -17,12 +18,13 @@ struct rescan *rescan_new(struct target_part *target);
 void rescan_free(struct rescan *rescan);
 /* Begin one; if one is under way, another follows it. */
 void rescan_start(struct rescan *rescan);
+/* The same, but some seconds lie between the beginnings of two. */
+void rescan_soon(struct rescan *rescan);
 
 /* Pure, for the comparison itself: a connection's entry, or a socket. */
 struct rescan_item {
 	uint64_t cookie;
 	struct connection_key key;
-	uint32_t instance;	 /* of an entry */
 	uint64_t established_ns; /* of an entry */
 	bool open;		 /* of a socket: established, both ways or the client has closed */
 };

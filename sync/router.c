@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 
 #include "log.h"
@@ -154,7 +155,19 @@ static int start_parts(struct router_part *router)
 	}
 	router->hops = next_hops_start(agent->base, on_next_hop, router);
 	router->prober = prober_new();
-	return router->hops && router->prober ? 0 : -EIO;
+	router->echoes = echoes_start(agent->base, router_echo_heard, router);
+	return router->hops && router->prober && router->echoes ? 0 : -EIO;
+}
+
+/* Above what targets have noted of this router's earlier lives, and no stranger can tell it, who
+ * would answer in the place of a target that is gone. */
+static uint64_t first_sequence(void)
+{
+	uint32_t random = 0;
+
+	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+		log_debug("path probes: their numbers can be foreseen: %s", strerror(errno));
+	return (uint64_t)time(NULL) << 32 | random;
 }
 
 struct router_part *router_start(struct agent *agent)
@@ -166,8 +179,7 @@ struct router_part *router_start(struct agent *agent)
 		return NULL;
 	router->agent = agent;
 	router->started_ms = agent_now_ms();
-	/* Above what targets have noted of this router's earlier lives. */
-	router->probe_sequence = (uint64_t)time(NULL);
+	router->probe_sequence = first_sequence();
 	TAILQ_INIT(&router->waiting);
 	take_sources(router, &agent->config->router);
 	if (start_parts(router) || router_read_services(router))
@@ -199,6 +211,7 @@ void router_stop(struct router_part *router)
 	for (size_t i = 0; i < sizeof(events) / sizeof(*events); i++)
 		if (events[i])
 			event_free(events[i]);
+	echoes_stop(router->echoes);
 	prober_free(router->prober);
 	next_hops_stop(router->hops);
 	rings_free(router->rings);

@@ -11,6 +11,7 @@
 #include <sys/queue.h>
 
 #include "agent.h"
+#include "echoes.h"
 #include "next_hop.h"
 #include "probe.h"
 #include "rings.h"
@@ -35,6 +36,7 @@ struct forward {
 	bool named;		 /* it had a name when it was looked at last */
 	enum path_state path;
 	uint64_t opened; /* the probe that was the last when its session opened */
+	uint64_t echoed; /* the last probe that it has echoed; 0: none */
 	bool dirty;
 };
 
@@ -44,6 +46,7 @@ struct router_part {
 	struct router_mirror *mirror;
 	struct next_hops *hops;
 	struct prober *prober;
+	struct echoes *echoes;
 	struct rings *rings;
 	struct evconnlistener *listener;
 	struct event *accept_again, *tick, *second, *update;
@@ -82,6 +85,9 @@ int router_put_connection(void *context, const struct connection_key *key,
 int router_put_affinity(void *context, const struct affinity_key *key,
 			const struct router_affinity *value);
 int router_noted(void *context, const struct connection_key *key);
+/* The target that this router, in its present role, has seen the handshake go to, or -ENOENT: what
+ * it has noted before may be of a connection that has ended while another router was active. */
+int router_noted_target(const struct flow *flow, const struct router_role *role);
 int router_read_services(struct router_part *router);
 int router_restore(struct router_part *router);
 void router_write_roster(struct router_part *router);
@@ -91,8 +97,10 @@ void router_target_changed(void *context, uint16_t target);
 void router_update_soon(struct router_part *router);
 void router_update(struct router_part *router);
 void router_probe_all(struct router_part *router);
-/* Targets without an agent that are not even on the link any more are down. */
+/* The last probes go to targets without an agent too: whoever neither echoes them nor answers on
+ * the link is down. */
 void router_look_for_unattended(struct router_part *router);
+void router_echo_heard(void *context, const struct address *target, uint64_t sequence);
 const struct address *router_source(const struct router_part *router, const struct address *target);
 const char *router_state_name(const struct mirror_target *target);
 

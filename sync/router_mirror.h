@@ -28,8 +28,8 @@ struct router_mirror_ops {
 			const struct router_affinity *value);
 	/*
 	 * Two targets hold the same connection: which of them has this router itself seen the
-	 * handshake go to (a FLOW_STATE_NOTED entry of router/flows, of any age)? Its number, or
-	 * -ENOENT. Asked then only. NULL: never.
+	 * handshake go to (a FLOW_STATE_NOTED entry of router/flows, not from before its present
+	 * role)? Its number, or -ENOENT. Asked then only. NULL: never.
 	 */
 	int (*noted)(void *context, const struct connection_key *key);
 	/* Queue a message to a target's present session. */
@@ -101,7 +101,7 @@ int router_mirror_session(struct router_mirror *mirror, const struct message_hel
  * other: its node lives, its kernel serves on, only its agent is away: unattended; this includes a
  * stream that the peer's kernel has closed or reset because the agent has died (GOODBYE_STOPPING).
  * GOODBYE_LEAVING: it leaves the roster. May be called with reason 0 for an unattended target that
- * does not answer any more on its link either: it is down then.
+ * nothing gets through to any more: it is down then.
  */
 void router_mirror_session_lost(struct router_mirror *mirror, uint16_t target,
 				enum goodbye_reason reason, uint64_t now_ms);

@@ -53,15 +53,20 @@ int router_put_affinity(void *context, const struct affinity_key *key,
 	return count_full(router, "affinities", maps_put(maps, MAP_ROUTER_AFFINITIES, key, value));
 }
 
+int router_noted_target(const struct flow *flow, const struct router_role *role)
+{
+	if (flow->state != FLOW_STATE_NOTED || flow->since_ns < role->since_ns)
+		return -ENOENT;
+	return flow->target;
+}
+
 int router_noted(void *context, const struct connection_key *key)
 {
 	struct router_part *router = context;
 	struct flow flow;
 	int error = maps_get(&router->agent->maps, MAP_FLOWS, key, &flow);
 
-	if (error)
-		return error;
-	return flow.state == FLOW_STATE_NOTED ? flow.target : -ENOENT;
+	return error ? error : router_noted_target(&flow, &router->role);
 }
 
 /* ------------------------------------------------------------------------------------------------

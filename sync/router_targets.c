@@ -170,6 +170,7 @@ static void update_target(struct router_part *router, uint16_t number)
 		if (forward->named)
 			log_info("target %.31s: left", forward->pinned.name);
 		forward->named = false;
+		forward->echoed = 0;
 	}
 	if (!memcmp(&entry, &forward->pinned, sizeof(entry)))
 		return;
@@ -371,42 +372,72 @@ static void judge_path(struct router_part *router, uint16_t number,
 	router_target_changed(router, number);
 }
 
+/* Why nothing gets through to this target without an agent; NULL: it does, or nobody can tell. */
+static const char *why_unreachable(const struct router_part *router, uint16_t number)
+{
+	if (next_hops_get(router->hops, number)->failed)
+		return "does not answer on its link";
+	if (echo_missed(router->probe_sequence, router->forwards[number].echoed))
+		return "unwraps no packets: limpet is not loaded there, or the path is broken";
+	return NULL;
+}
+
 void router_look_for_unattended(struct router_part *router)
 {
 	for (unsigned int i = 0; i < router->forward_limit; i++) {
 		const struct mirror_target *target =
 			router_mirror_target(router->mirror, (uint16_t)i);
+		const char *why;
 
 		if (!target || !target->name[0] || target->state != TARGET_UNATTENDED)
 			continue;
-		if (!next_hops_get(router->hops, (uint16_t)i)->failed) {
+		why = why_unreachable(router, (uint16_t)i);
+		if (!why) {
 			next_hops_confirm(router->hops, (uint16_t)i);
 			continue;
 		}
-		log_warning("target %s: has no agent, and does not answer on its link",
-			    target->name);
+		log_warning("target %s: has no agent, and %s", target->name, why);
 		router_mirror_session_lost(router->mirror, (uint16_t)i, 0, agent_now_ms());
 	}
+}
+
+void router_echo_heard(void *context, const struct address *address, uint64_t sequence)
+{
+	struct router_part *router = context;
+
+	if (sequence > router->probe_sequence || router->probe_sequence - sequence > PROBE_WINDOW)
+		return;
+	for (unsigned int i = 0; i < router->forward_limit; i++) {
+		struct forward *forward = &router->forwards[i];
+
+		if (!forward->pinned.name[0] || !address_equal(&forward->pinned.address, address))
+			continue;
+		if (sequence > forward->echoed)
+			forward->echoed = sequence;
+	}
+}
+
+static void probe(struct router_part *router, uint16_t number)
+{
+	const struct mirror_target *target = router_mirror_target(router->mirror, number);
+	const struct target *pinned = &router->forwards[number].pinned;
+	const struct address *source;
+
+	if (!target || !target->name[0] || (pinned->flags & TARGET_LOCAL))
+		return;
+	if (router->peers[number]) /* its heartbeats tell what has arrived */
+		judge_path(router, number, target);
+	else if (target->state != TARGET_UNATTENDED)
+		return;
+	source = router_source(router, &target->address);
+	if (source)
+		prober_send(router->prober, source, &target->address, pinned->mtu,
+			    router->probe_sequence);
 }
 
 void router_probe_all(struct router_part *router)
 {
 	router->probe_sequence++;
-	for (unsigned int i = 0; i < router->forward_limit; i++) {
-		const struct target *pinned = &router->forwards[i].pinned;
-		const struct mirror_target *target;
-		const struct address *source;
-
-		/* Echoes come with the session's heartbeats. */
-		if (!router->peers[i] || (pinned->flags & TARGET_LOCAL))
-			continue;
-		target = router_mirror_target(router->mirror, (uint16_t)i);
-		source = target ? router_source(router, &target->address) : NULL;
-		if (!target)
-			continue;
-		judge_path(router, (uint16_t)i, target);
-		if (source)
-			prober_send(router->prober, source, &target->address, pinned->mtu,
-				    router->probe_sequence);
-	}
+	for (unsigned int i = 0; i < router->forward_limit; i++)
+		probe(router, (uint16_t)i);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* target.c - the target's part of the agent: its life, what the mirror asks of it, and what the
- * operator does. */
+ * operator does. (target_tables.c: the kernel's tables, read anew.) */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +14,7 @@
 #include "rescan.h"
 
 #define TICK_MS	      100
-#define TICKS_SWEEP   10  /* affinities that are over, lost events */
+#define TICKS_SWEEP   10  /* affinities that are over; lost events */
 #define TICKS_RELEASE 100 /* numbers and grants that nothing refers to */
 #define TICKS_RESCAN  600 /* against the kernel's sockets */
 
@@ -99,89 +99,6 @@ static const struct target_mirror_ops operations = {
 };
 
 /* ------------------------------------------------------------------------------------------------
- * events, lost ones, rescans */
-
-static uint64_t count_lost(const struct target_part *target)
-{
-	__u64 lost;
-
-	/* Not known: as if none had been. */
-	if (maps_counter(&target->agent->maps, COUNT_EVENT_LOST, &lost))
-		return target->events_lost;
-	return lost;
-}
-
-static int name_connection(void *context, const void *key, const void *value)
-{
-	struct target_part *target = context;
-
-	(void)value;
-	target_mirror_connection(target->mirror, key, CONNECTION_END_CLOSED);
-	return 0;
-}
-
-static int name_affinity(void *context, const void *key, const void *value)
-{
-	struct target_part *target = context;
-
-	(void)value;
-	target_mirror_affinity(target->mirror, key);
-	return 0;
-}
-
-/* Tell the mirror of every key that there is. The counter is read first: what is lost from here on
- * asks for another rescan. */
-static int read_tables(struct target_part *target)
-{
-	const struct maps *maps = &target->agent->maps;
-	uint64_t lost = count_lost(target);
-	int err;
-
-	target_mirror_rescan_begin(target->mirror);
-	err = maps_walk(maps, MAP_TARGET_CONNECTIONS, name_connection, target);
-	if (!err)
-		err = maps_walk(maps, MAP_TARGET_AFFINITIES, name_affinity, target);
-	target_mirror_rescan_end(target->mirror);
-	if (err)
-		log_error("target/connections and target/affinities cannot be read: %s; the "
-			  "routers are told of new changes only, until the next rescan",
-			  strerror(-err));
-	else
-		target->events_lost = lost;
-	return err;
-}
-
-static void recover(evutil_socket_t fd, short what, void *context)
-{
-	struct target_part *target = context;
-	uint64_t lost = count_lost(target) - target->events_lost;
-
-	(void)fd;
-	(void)what;
-	if (!lost)
-		return;
-	log_warning("%llu events did not fit into target/events: all tables are read again; the "
-		    "machine was too busy to read them in time",
-		    (unsigned long long)lost);
-	read_tables(target);
-	listeners_scan(target->listeners, true);
-	affinities_sweep_soon(target->affinities);
-	rescan_start(target->rescan);
-	for (unsigned int i = 0; i < MAX_ROUTERS; i++)
-		target_link_wake(target, i);
-}
-
-bool target_events_complete(struct target_part *target)
-{
-	if (!events_drain(target->events))
-		return false;
-	if (count_lost(target) == target->events_lost)
-		return true;
-	event_active(target->recover, EV_TIMEOUT, 0);
-	return false;
-}
-
-/* ------------------------------------------------------------------------------------------------
  * condition and readiness */
 
 static uint32_t ready_instances(const struct instance_table *table)
@@ -248,8 +165,7 @@ static void tick(evutil_socket_t fd, short what, void *context)
 		target_update_readiness(target);
 	if (target->ticks % TICKS_SWEEP == 0) {
 		affinities_sweep(target->affinities);
-		if (count_lost(target) != target->events_lost)
-			event_active(target->recover, EV_TIMEOUT, 0);
+		target_tables_check(target);
 	}
 	if (target->ticks % TICKS_RELEASE == 0) {
 		affinities_sweep_grants(target->affinities);
@@ -305,11 +221,10 @@ static int start_events(struct target_part *target)
 {
 	const struct timeval period = {.tv_usec = TICK_MS * 1000};
 
-	target->recover = event_new(target->agent->base, -1, 0, recover, target);
 	target->tick = event_new(target->agent->base, -1, EV_PERSIST, tick, target);
-	if (!target->recover || !target->tick || event_add(target->tick, &period))
+	if (!target->tick || event_add(target->tick, &period))
 		return -ENOMEM;
-	return 0;
+	return target_tables_start(target);
 }
 
 struct target_part *target_start(struct agent *agent)
@@ -321,7 +236,7 @@ struct target_part *target_start(struct agent *agent)
 	target->agent = agent;
 	target->config = agent->config;
 	target->agent_program = target->selector = -1;
-	if (start_parts(target) || start_events(target) || read_tables(target)) {
+	if (start_parts(target) || start_events(target) || target_read_tables(target)) {
 		log_error("the target's part of limpetd cannot start: see the line before");
 		target_stop(target);
 		return NULL;

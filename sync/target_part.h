@@ -44,8 +44,9 @@ struct target_part {
 
 	struct event *tick;
 	unsigned int ticks;
-	struct event *recover;	/* events were lost: everything is looked at again */
-	uint64_t events_lost;	/* counter EVENT_LOST at the last rescan */
+	struct event *recover;	/* events were lost: all is looked at again (target_tables.c) */
+	uint64_t events_lost;	/* counter EVENT_LOST when the tables were read last */
+	uint64_t troubles;	/* counters TRACK_RETRY and TRACK_FULL at the last check */
 	bool readiness_changed; /* READY is to be worked out again at the next tick */
 	bool end_affinities;	/* draining: connections only */
 };
@@ -59,7 +60,14 @@ void target_readiness_changed(struct target_part *target);
  * NULL). */
 void target_report(struct target_part *target, const char *what, struct json_object *details);
 
-/* Have the kernel's events been read to the end, and none been lost since the last rescan? */
+/* target_tables.c */
+int target_tables_start(struct target_part *target);
+/* Tell the mirror of every key that there is. -errno: the mirror stays as it is, and tells nobody
+ * that it is complete, until a later call succeeds. */
+int target_read_tables(struct target_part *target);
+/* Each second: were events lost, could the tracker not do something? */
+void target_tables_check(struct target_part *target);
+/* Have the kernel's events been read to the end, and none been lost since the tables were read? */
 bool target_events_complete(struct target_part *target);
 
 /* target_sessions.c: a link for each configured router; those of others are closed. */

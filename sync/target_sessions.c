@@ -185,8 +185,10 @@ static int on_hello(void *context, struct session *session, const struct message
 	err = target_mirror_session(target->mirror, index_of(link), hello, link->digest_key,
 				    agent_now_ms());
 	if (err) {
-		log_error("router %s at %s: no session: %s", hello->name, text, strerror(-err));
-		return GOODBYE_FULL;
+		log_error("router %s at %s: no session: %s", hello->name, text,
+			  err == -EPROTO ? "its clock is further ahead than a clock can be"
+					 : strerror(-err));
+		return err == -EPROTO ? GOODBYE_MALFORMED : GOODBYE_FULL;
 	}
 	link->up = true;
 	link->failure_logged = false;
@@ -419,9 +421,12 @@ int target_links_configure(struct target_part *target)
 
 void target_links_stop(struct target_part *target)
 {
+	bool leaving = target->agent->leaving;
+
 	for (unsigned int i = 0; i < MAX_ROUTERS; i++)
 		if (target->link[i].used)
-			close_link(&target->link[i], GOODBYE_STOPPING, "the agent stops");
+			close_link(&target->link[i], leaving ? GOODBYE_LEAVING : GOODBYE_STOPPING,
+				   leaving ? "the target unloads" : "the agent stops");
 }
 
 void target_link_wake(struct target_part *target, unsigned int router)

@@ -4,8 +4,8 @@
  *
  * An application that has accepted a connection of a Limpet service may ask for an affinity of that
  * connection's client to itself: from then on every new connection of that client, in the scope of
- * the service, reaches the process that asked, until the affinity ends (docs/ARCHITECTURE.md, "An
- * affinity's life"). US patent 7,562,145 B2, claim 1.
+ * the service, reaches the process that asked, until the affinity ends (for what reasons: enum
+ * limpet_affinity_reason). US patent 7,562,145 B2, claim 1.
  *
  * Any process may call these on a connection that it has accepted, whatever its user. They are
  * thread-safe, keep no state, allocate nothing and never print. Each returns 0 or a negative errno;
@@ -43,8 +43,10 @@ struct limpet_affinity_options {
 	uint32_t flags;	  /* LIMPET_AFFINITY_TAKEOVER or 0 */
 	uint32_t idle_ms; /* ends this long after the client's last connection has closed; 0: with
 			     it */
-	uint32_t max_life_ms; /* ends this long after the request at the latest; 0: the service's
-				 affinity_max_life, which is never exceeded, if it has one */
+	uint32_t max_life_ms; /* ends this long after this request at the latest; 0: no limit but
+				 the service's affinity_max_life, if it has one. That one is never
+				 exceeded: it counts from the instance's first request, and asking
+				 again while the affinity is in force does not begin it anew */
 };
 
 #define LIMPET_AFFINITY_OPTIONS_INIT                                                               \
@@ -68,8 +70,9 @@ enum limpet_affinity_reason {
 	LIMPET_REASON_PROCESS = 5,  /* the process that asked has exited */
 	LIMPET_REASON_REFUSED = 6,  /* another target holds the client */
 	LIMPET_REASON_FULL = 7,	    /* a router has no room */
-	LIMPET_REASON_LOST = 8,	    /* another target has taken the client over */
-	LIMPET_REASON_SHARED = 9,   /* several processes accept on the listener */
+	LIMPET_REASON_LOST = 8,	  /* another instance, here or elsewhere, has taken the client over
+				   */
+	LIMPET_REASON_SHARED = 9, /* several processes accept on the listener */
 	LIMPET_REASON_SERVICE = 10, /* the service is no longer served here */
 };
 
@@ -81,7 +84,7 @@ struct limpet_affinity_status {
 	uint64_t id;	      /* of the affinity, unique on this target */
 	uint64_t instance;    /* of the instance, as `limpet show instances` prints it */
 	uint64_t expires_in_ms; /* UINT64_MAX: not while the client is connected */
-	uint64_t age_ms;
+	uint64_t age_ms;	/* since the first request; asking again does not begin it anew */
 };
 
 /*
@@ -90,7 +93,7 @@ struct limpet_affinity_status {
  * @options: what is asked for; NULL: the service's own rules
  *
  * When it returns 0 the affinity is in force on this node. Asking again from the same instance
- * updates it.
+ * updates it: the idle time and the maximum life are then as in the last request.
  *
  * Returns 0 or
  *   -EPERM       conn is no connection of a service's instance: a listener, reset, a client's own
@@ -108,9 +111,9 @@ int limpet_affinity_request(int conn, const struct limpet_affinity_options *opti
  * limpet_affinity_wait - wait until the affinity of conn's client is in force everywhere
  * @timeout_ms: at most this long, in milliseconds; negative: no limit
  *
- * Returns 0, or -EEXIST (another target holds the client), -ENOSPC (a router is full), -ETIMEDOUT,
- * -ENOENT (it has ended otherwise, or none was asked for: limpet_affinity_status tells), or the
- * errors of limpet_affinity_request.
+ * Returns 0, or -EEXIST (another instance holds the client), -ENOSPC (a router is full),
+ * -ETIMEDOUT, -ENOENT (it has ended otherwise, or none was asked for: limpet_affinity_status
+ * tells), or the errors of limpet_affinity_request.
  */
 int limpet_affinity_wait(int conn, int timeout_ms);
 

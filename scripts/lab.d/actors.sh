@@ -87,33 +87,40 @@ instances_are()
 	[ "$(show "$1" instances 'sum(i["state"] == "ready" for i in d)')" = "$2" ]
 }
 
+# adopted NODE N: N ready instances on this target, and every router that runs knows of them.
+adopted()
+{
+	local node
+
+	instances_are "$1" "$2" || return 1
+	for node in r1 r2; do
+		! limpetd_is_up "$node" || [ "$LAB_MODE" != continuous ] ||
+			router_knows "$node" "$1" "$2" || return 1
+	done
+}
+
+# router_knows ROUTER TARGET N: that the target is up, its path is fine and it has N instances ready.
+router_knows()
+{
+	[ "$(show "$1" targets "[(t['state'], t['path'], t['ready_instances']) for t in d if t['name'] == '$2'] \
+		== [('up', 'ok', $3)]")" = true ]
+}
+
 # Whatever their state.
 instances_listed()
 {
 	[ "$(show "$1" instances 'len(d)')" = "$2" ]
 }
 
-targets_ready()
-{
-	[ "$(show "$1" targets \
-		'sum(t["state"] == "up" and t["path"] == "ok" and t["ready_instances"] > 0 for t in d)')" = \
-		"$LAB_TARGETS" ]
-}
-
-# wait_adopted N: each target has N ready instances, and every router that runs knows of it.
+# wait_adopted N: each target has N ready instances, and every router that runs knows of them.
 wait_adopted()
 {
 	local node
 
 	for node in $(lab_targets); do
-		wait_until 10 "$1 instances on $node to be adopted" instances_are "$node" "$1" || return 1
-	done
-	for node in r1 r2; do
-		! limpetd_is_up "$node" || [ "$LAB_MODE" != continuous ] ||
-			wait_until 10 "$node to see every target ready" targets_ready "$node" || return 1
+		wait_until 10 "$1 instances on $node to be adopted" adopted "$node" "$1" || return 1
 	done
 }
-
 
 client()
 {

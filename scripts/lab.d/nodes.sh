@@ -56,7 +56,7 @@ on_exec()
 	shift
 	pid=$(node_pid "$node") || exit 1
 	echo 0 >"$LAB_CGROUP/$node/cgroup.procs" || exit 1
-	exec nsenter --target "$pid" --net --mount --uts --cgroup -- \
+	exec nsenter --target "$pid" --net --mount --uts --cgroup --root --wd -- \
 		env PATH="$LAB_PATH" LIMPET_NODE="$node" "$@"
 }
 
@@ -100,6 +100,7 @@ stop_process()
 node_inside()
 {
 	set -e
+	cd /
 	echo $$ >"$1/pid"
 	hostname "$2"
 	umount --recursive --lazy /sys

@@ -151,12 +151,17 @@ static void test_selector_keeps_its_group(void **state)
 	assert_int_equal(errno, EBUSY);
 	assert_int_equal(detach(listener), -EBUSY);
 	assert_int_equal(setsockopt(listener, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one)), 0);
-	/* A note of another listener's, as a connection inherits it, guards nothing. */
-	put_note(listener, cookie + 1, 1);
-	assert_int_equal(detach(listener), 0);
+	/* Nor through a listener of the same group that is not adopted yet. */
+	plain = stage_listen_plain(SERVICE4, 80);
+	assert_int_equal(attach_filter(plain), -EBUSY);
+	assert_int_equal(detach(plain), -EBUSY);
+	stage_close(plain);
+	/* The agent itself may, on one that it is adopting. */
 	put_note(listener, cookie, 0);
 	assert_int_equal(attach_filter(listener), 0);
+	/* A note of another listener's, as a connection inherits it, guards nothing. */
 	plain = stage_listen_plain("127.0.1.99", 9);
+	put_note(plain, cookie, 1);
 	assert_int_equal(attach_filter(plain), 0);
 	stage_close(plain);
 }
@@ -309,6 +314,29 @@ static void test_another_instance_holds_it(void **state)
 	assert_int_equal(stage_pair(CLIENT, SERVICE4, 80).instance, 1);
 	assert_int_equal(status_of(first.server).state, LIMPET_AFFINITY_NONE);
 	assert_int_equal(release(first.server), -ENOENT);
+	/* A life of its own begins, and the one that had it is told why. */
+	assert_true(after.created_ns > before.created_ns);
+	assert_int_equal(status_of(first.server).reason, LIMPET_REASON_LOST);
+	assert_int_equal(status_of(first.server).id, status_of(second.server).id);
+	assert_int_equal(limpet_affinity_wait(first.server, 0), -EEXIST);
+	assert_int_equal(status_of(second.server).reason, LIMPET_REASON_NONE);
+	/* Also after it has ended there; not who never had it. */
+	assert_int_equal(release(second.server), 0);
+	assert_int_equal(status_of(first.server).reason, LIMPET_REASON_LOST);
+	assert_int_equal(ask_default(second.server), 0);
+	assert_int_equal(status_of(first.server).reason, LIMPET_REASON_NONE);
+}
+
+/* The client's affinity has begun so much earlier. */
+static void make_older(uint64_t ms)
+{
+	struct affinity_key key = stage_key(CLIENT);
+	struct target_affinity affinity;
+
+	assert_true(stage_affinity(CLIENT, &affinity));
+	affinity.created_ns -= ms * 1000000;
+	assert_int_equal(
+		bpf_map_update_elem(stage_map(STAGE_AFFINITY_MAP), &key, &affinity, BPF_EXIST), 0);
 }
 
 static void test_asking_again_updates(void **state)
@@ -321,36 +349,69 @@ static void test_asking_again_updates(void **state)
 	pair = stage_pair(CLIENT, SERVICE4, 80);
 	assert_int_equal(stage_ask(pair.server, 0, 1000, 0), 0);
 	assert_true(stage_affinity(CLIENT, &before));
-	assert_int_equal(stage_ask(pair.server, 0, 5000, 7000), 0);
+	assert_int_equal(stage_ask(pair.server, 0, 5000, 70000), 0);
 	assert_true(stage_affinity(CLIENT, &after));
 	assert_int_equal(before.word, after.word);
 	assert_int_equal(after.idle_ns, 5000 * 1000000ULL);
-	assert_int_equal(after.max_life_ns, 7000 * 1000000ULL);
-	assert_true(after.created_ns > before.created_ns);
+	assert_int_equal(after.created_ns, before.created_ns);
 	assert_int_equal(stage_instance_load(0).affinities, 1);
-	assert_in_range(status_of(pair.server).expires_in_ms, 1, 7000);
+	assert_in_range(status_of(pair.server).expires_in_ms, 65000, 70000);
+	/* What the application allows counts from its last word, the age from its first. */
+	make_older(60000);
+	assert_in_range(status_of(pair.server).expires_in_ms, 5000, 10000);
+	assert_int_equal(stage_ask(pair.server, 0, 5000, 40000), 0);
+	assert_in_range(status_of(pair.server).expires_in_ms, 35000, 40000);
+	assert_in_range(status_of(pair.server).age_ms, 60000, 65000);
+	assert_int_equal(stage_ask(pair.server, 0, 5000, 0), 0);
+	assert_true(status_of(pair.server).expires_in_ms == UINT64_MAX);
 }
 
 static void test_life_is_the_services_at_most(void **state)
 {
 	static const struct {
-		uint32_t asked_ms, service_ms, life_ms;
-	} rows[] = {{0, 0, 0}, {5, 0, 5}, {0, 7, 7}, {9000, 7000, 7000}, {6000, 7000, 6000}};
+		uint32_t age_ms, asked_ms, service_ms, left_ms;
+	} rows[] = {
+		{0, 0, 70000, 70000},	      {0, 50000, 0, 50000},
+		{0, 90000, 70000, 70000},     {0, 60000, 70000, 60000},
+		{40000, 0, 70000, 30000},     {40000, 60000, 70000, 30000},
+		{40000, 20000, 70000, 20000}, {40000, 20000, 0, 20000},
+	};
 	struct target_service service = stage_service(SHOP);
 	struct target_affinity affinity;
 	struct pair pair;
+	uint64_t id;
 
 	(void)state;
 	stage_listen(0, SERVICE4, 80);
 	pair = stage_pair(CLIENT, SERVICE4, 80);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		uint64_t left;
+
 		service.max_life_ns = rows[i].service_ms * 1000000ULL;
 		stage_put_service(SHOP, &service);
+		assert_int_equal(ask_default(pair.server), 0);
+		make_older(rows[i].age_ms);
+		/* Twice: nothing is gained by asking again. */
 		assert_int_equal(stage_ask(pair.server, 0, DEFAULT, rows[i].asked_ms), 0);
+		assert_int_equal(stage_ask(pair.server, 0, DEFAULT, rows[i].asked_ms), 0);
+		left = status_of(pair.server).expires_in_ms;
+		if (left > rows[i].left_ms || left + 5000 < rows[i].left_ms)
+			fail_msg("row %zu: %llu ms left", i, (unsigned long long)left);
 		assert_true(stage_affinity(CLIENT, &affinity));
-		assert_int_equal(affinity.max_life_ns, rows[i].life_ms * 1000000ULL);
 		assert_int_equal(affinity.idle_ns, STAGE_IDLE_MS * 1000000ULL);
+		assert_int_equal(release(pair.server), 0);
 	}
+	/* A reload has shortened it: what is older ends, and a life begins anew. */
+	assert_int_equal(ask_default(pair.server), 0);
+	make_older(2000);
+	id = status_of(pair.server).id;
+	service.max_life_ns = 1000 * 1000000ULL;
+	stage_put_service(SHOP, &service);
+	assert_int_equal(ask_default(pair.server), 0);
+	assert_int_equal(status_of(pair.server).state, LIMPET_AFFINITY_HERE);
+	assert_true(status_of(pair.server).id > id);
+	assert_in_range(status_of(pair.server).age_ms, 0, 999);
+	assert_int_equal(stage_instance_load(0).affinities, 1);
 }
 
 static void test_quota_and_full_table(void **state)

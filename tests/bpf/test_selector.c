@@ -152,9 +152,51 @@ static void test_none_ready(void **state)
 	stage_put_instance(1, &instance);
 	assert_int_equal(stage_pair(CLIENT, SERVICE4, 80).instance, 0);
 	assert_int_equal(stage_counter(COUNT_SELECT_DRAINING) - draining, 1);
+	/* And a listener is better than none, whatever the tables say. */
 	stage_put_instance(0, &instance);
-	assert_int_equal(stage_connect(CLIENT, SERVICE4, 80), -ECONNREFUSED);
+	stage_pair(CLIENT, SERVICE4, 80);
 	assert_int_equal(stage_counter(COUNT_SELECT_NONE) - none, 1);
+}
+
+/* Many have died and the tables do not know yet: with the fewest connections they come first, and
+ * are passed over, however many there are. */
+static void test_many_closed(void **state)
+{
+	int closed[20], alive;
+
+	(void)state;
+	alive = stage_listen(20, SERVICE4, 80);
+	assert_int_equal(stage_pair(CLIENT, SERVICE4, 80).instance, 20);
+	for (uint32_t slot = 0; slot < 20; slot++)
+		closed[slot] = stage_listen(slot, SERVICE4, 80);
+	for (uint32_t slot = 0; slot < 20; slot++)
+		stage_close(closed[slot]);
+	for (unsigned int i = 0; i < 40; i++)
+		assert_int_equal(stage_pair(other_client(i), SERVICE4, 80).instance, 20);
+	stage_close(alive);
+}
+
+/* All that the tables know of is gone; who has come instead is not adopted yet, and serves. */
+static void test_successor_that_is_not_adopted(void **state)
+{
+	int first = stage_listen(0, SERVICE4, 80), second, client, server;
+
+	(void)state;
+	client = stage_connect(CLIENT, SERVICE4, 80); /* not accepted by the first */
+	assert_true(stage_wait_connections(1));
+	second = stage_listen_plain(SERVICE4, 80);
+	stage_close(first);
+	assert_int_equal(stage_instance_load(0).connections, 0);
+	assert_int_equal(stage_client_connections(CLIENT, 0), 0);
+	assert_int_equal(poll(&(struct pollfd){.fd = second, .events = POLLIN}, 1, 1000), 1);
+	server = accept4(second, NULL, NULL, SOCK_CLOEXEC);
+	assert_true(server >= 0);
+	assert_int_equal(send(client, "data", 4, MSG_NOSIGNAL), 4);
+	assert_int_equal(poll(&(struct pollfd){.fd = server, .events = POLLIN}, 1, 1000), 1);
+	close(server);
+	for (unsigned int i = 0; i < 10; i++)
+		assert_true(stage_connect(other_client(i), SERVICE4, 80) >= 0);
+	stage_close(second);
 }
 
 static void test_foreign_port_is_left_alone(void **state)
@@ -336,6 +378,8 @@ int main(void)
 		TEST(all_stalled_are_served),
 		TEST(thousand_of_thousand),
 		TEST(none_ready),
+		TEST(many_closed),
+		TEST(successor_that_is_not_adopted),
 		TEST(foreign_port_is_left_alone),
 		TEST(ipv6_clients_are_two),
 		TEST(ipv4_client_of_ipv6_wildcard),

@@ -265,6 +265,17 @@ static void test_listener_events(void **state)
 	assert_int_equal(event.cookie, cookie);
 }
 
+/* The one connection's key and entry. */
+static struct connection_key only_connection(struct target_connection *entry)
+{
+	struct connection_key key;
+	int map = stage_map(STAGE_CONNECTION_MAP);
+
+	assert_int_equal(bpf_map_get_next_key(map, NULL, &key), 0);
+	assert_int_equal(bpf_map_lookup_elem(map, &key, entry), 0);
+	return key;
+}
+
 static void test_not_adopted(void **state)
 {
 	struct agent_call call = {.op = AGENT_REPAIR_OPEN, .instance = 0};
@@ -280,10 +291,7 @@ static void test_not_adopted(void **state)
 	assert_int_equal(stage_ask(server, 0, 0, 0), -EPERM);
 	/* The agent adopts the listener later, and its connections with it. */
 	stage_adopt(listener, 0, SERVICE4, 80);
-	assert_int_equal(
-		bpf_map_get_next_key(stage_map(STAGE_CONNECTION_MAP), NULL, &call.connection), 0);
-	assert_int_equal(
-		bpf_map_lookup_elem(stage_map(STAGE_CONNECTION_MAP), &call.connection, &entry), 0);
+	call.connection = only_connection(&entry);
 	assert_int_equal(entry.instance, NO_INSTANCE);
 	call.id = entry.cookie;
 	assert_int_equal(stage_call(&call), 0);
@@ -351,6 +359,104 @@ static void test_repair(void **state)
 	assert_int_equal(stage_call(&call), -EINVAL);
 }
 
+/* The connection's entry is enough to remove it and to count it down, the socket's may be missing.
+ */
+static void test_repair_without_the_sockets_entry(void **state)
+{
+	struct target_service service = stage_service(SHOP);
+	struct agent_call call = {.op = AGENT_REPAIR_CLOSE};
+	struct target_connection entry;
+	struct pair pair;
+
+	(void)state;
+	service.client_prefix = 120;
+	stage_put_service(SHOP, &service);
+	stage_listen(0, SERVICE4, 80);
+	pair = stage_pair(CLIENT, SERVICE4, 80);
+	assert_int_equal(stage_client_connections("127.0.2.0", 0), 1);
+	service.client_prefix = 128; /* it stays counted as it was */
+	stage_put_service(SHOP, &service);
+	call.connection = only_connection(&entry);
+	call.id = entry.cookie;
+	assert_int_equal(bpf_map_delete_elem(stage_map(STAGE_SOCKET_MAP), &entry.cookie), 0);
+	assert_int_equal(stage_call(&call), 0);
+	assert_int_equal(stage_entries(STAGE_CONNECTION_MAP), 0);
+	assert_int_equal(stage_entries(STAGE_CLIENT_MAP), 0);
+	assert_int_equal(stage_instance_load(0).connections, 0);
+	assert_int_equal(stage_call(&call), -ENOENT);
+	stage_close_pair(&pair);
+}
+
+static uint64_t client_word(void)
+{
+	struct client_key key = {.client = stage_key(CLIENT)};
+	struct client_count element = {0};
+
+	bpf_map_lookup_elem(stage_map(STAGE_CLIENT_MAP), &key, &element);
+	return element.word;
+}
+
+static int correct_client(uint64_t word, uint32_t connections)
+{
+	struct agent_call call = {.op = AGENT_REPAIR_CLIENT,
+				  .affinity = stage_key(CLIENT),
+				  .id = word,
+				  .count = connections};
+
+	return stage_call(&call);
+}
+
+static void test_correct_a_clients_count(void **state)
+{
+	uint64_t word;
+	struct pair pair;
+
+	(void)state;
+	stage_listen(0, SERVICE4, 80);
+	pair = stage_pair(CLIENT, SERVICE4, 80);
+	word = client_word();
+	assert_int_equal(correct_client(word, 5), 0);
+	assert_int_equal(stage_client_connections(CLIENT, 0), 5);
+	/* By the word that was seen, and by no other. */
+	assert_int_equal(correct_client(word, 7), -EAGAIN);
+	assert_int_equal(correct_client(0, 7), -EAGAIN);
+	assert_int_equal(correct_client(client_word() + (1ULL << 32), 7), -EAGAIN);
+	assert_int_equal(stage_client_connections(CLIENT, 0), 5);
+	assert_int_equal(correct_client(client_word(), 0), 0);
+	assert_int_equal(stage_entries(STAGE_CLIENT_MAP), 0);
+	assert_int_equal(correct_client(word, 1), -EAGAIN);
+	assert_int_equal(correct_client(0, 1), 0);
+	assert_int_equal(stage_client_connections(CLIENT, 0), 1);
+	stage_close_pair(&pair);
+}
+
+static void test_correct_an_instances_counts(void **state)
+{
+	static const enum agent_op ops[] = {AGENT_REPAIR_LOAD, AGENT_REPAIR_QUOTA};
+	struct pair pair;
+
+	(void)state;
+	stage_listen(0, SERVICE4, 80);
+	pair = stage_pair(CLIENT, SERVICE4, 80);
+	assert_int_equal(stage_ask(pair.server, 0, 0, 0), 0);
+	for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
+		struct agent_call call = {.op = ops[i], .id = 1, .count = 3};
+		struct instance_load load;
+
+		assert_int_equal(stage_call(&call), 0);
+		load = stage_instance_load(0);
+		assert_int_equal(load.connections, ops[i] == AGENT_REPAIR_LOAD ? 3 : 1);
+		assert_int_equal(load.affinities, ops[i] == AGENT_REPAIR_QUOTA ? 3 : 1);
+		assert_int_equal(stage_call(&call), -EAGAIN);
+		call.id = 3;
+		call.count = 1;
+		assert_int_equal(stage_call(&call), 0);
+		call.instance = MAX_INSTANCES;
+		assert_int_equal(stage_call(&call), -EINVAL);
+	}
+	stage_close_pair(&pair);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, stage_begin, stage_end)
 
 int main(void)
@@ -365,6 +471,9 @@ int main(void)
 		TEST(not_adopted),
 		TEST(mss_is_lowered),
 		TEST(repair),
+		TEST(repair_without_the_sockets_entry),
+		TEST(correct_a_clients_count),
+		TEST(correct_an_instances_counts),
 	};
 
 	return cmocka_run_group_tests(tests, stage_load, stage_unload);

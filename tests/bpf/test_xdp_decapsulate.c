@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The target: nobody gets in. Whose packets are unwrapped, and what for. */
 #include <arpa/inet.h>
+#include <errno.h>
+#include <net/if.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -30,6 +35,28 @@ static void become_target(const char *self, bool router_too)
 	put_served(VIP6, 80, 6);
 	put_served(VIP, 0, 0);
 	put_served(VIP6, 0, 0);
+}
+
+/* Listens on this port, whatever the address and its family. */
+static int listen_on(uint16_t port)
+{
+	struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&any, sizeof(any)), 0);
+	assert_int_equal(listen(fd, 8), 0);
+	return fd;
+}
+
+/* A network without anybody else's sockets; somebody listens on port 80. */
+static int serve(void **state)
+{
+	struct ifreq up = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
+
+	if (unshare(CLONE_NEWNET))
+		return -errno;
+	assert_int_equal(ioctl(listen_on(80), SIOCSIFFLAGS, &up), 0);
+	return world_load(state);
 }
 
 /* As the link of the outer packet was, MAC_ROUTER2 to MAC_HOP. */
@@ -86,6 +113,61 @@ static void test_outer_options(void **state)
 	in = changed(in, 3, 68);
 	out = macs(syn, MAC_ROUTER, MAC_CLIENT);
 	EXPECT("outer options", in, XDP_PASS, out, UNWRAPPED);
+}
+
+/* What the kernel would refuse, for want of a listener, is not passed to it. */
+static void test_no_listener(void **state)
+{
+	struct frame syn = SEGMENT(TCP_SYN, .to_port = 443);
+	struct frame syn6 = SEGMENT6(TCP_SYN, .to_port = 443);
+	struct frame ack = SEGMENT(TCP_ACK, .to_port = 443);
+	int fd;
+
+	(void)state;
+	become_target(SELF, false);
+	put_served(VIP, 443, 6);
+	put_served(VIP6, 443, 6);
+	EXPECT_DROP("IPv4", wrapped(syn), COUNT_DECAP_NO_LISTENER);
+	EXPECT_DROP("IPv6", wrapped(syn6), COUNT_DECAP_NO_LISTENER);
+	EXPECT("not a SYN", wrapped(ack), XDP_PASS, bare(ack), UNWRAPPED);
+	fd = listen_on(443);
+	EXPECT("IPv4, a listener", wrapped(syn), XDP_PASS, bare(syn), UNWRAPPED);
+	EXPECT("IPv6, a listener", wrapped(syn6), XDP_PASS, bare(syn6), UNWRAPPED);
+	close(fd);
+	EXPECT_DROP("closed again", wrapped(syn), COUNT_DECAP_NO_LISTENER);
+}
+
+/* A SYN on a connection's 4-tuple is the kernel's to answer, listener or not. */
+static void test_syn_of_connection(void **state)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET,
+				 .sin_port = htons(444),
+				 .sin_addr = {htonl(INADDR_LOOPBACK)}},
+			   own;
+	int listener = listen_on(444), fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	socklen_t length = sizeof(own);
+	struct segment segment = {
+		.from = "127.0.0.1", .to = "127.0.0.1", .to_port = 444, .flags = TCP_SYN};
+	struct frame syn, other;
+	int child;
+
+	(void)state;
+	become_target(SELF, false);
+	put_served("127.0.0.1", 444, 6);
+	assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&own, &length), 0);
+	segment.from_port = ntohs(own.sin_port);
+	syn = tcp(segment);
+	segment.from_port = 1;
+	other = tcp(segment);
+	child = accept(listener, NULL, NULL);
+	close(listener);
+	EXPECT("open", wrapped(syn), XDP_PASS, bare(syn), UNWRAPPED);
+	close(child); /* first: the server's end stays in FIN_WAIT2, then in TIME_WAIT */
+	EXPECT("FIN_WAIT2", wrapped(syn), XDP_PASS, bare(syn), UNWRAPPED);
+	close(fd);
+	EXPECT("TIME_WAIT", wrapped(syn), XDP_PASS, bare(syn), UNWRAPPED);
+	EXPECT_DROP("another port", wrapped(other), COUNT_DECAP_NO_LISTENER);
 }
 
 static void test_errors_in(void **state)
@@ -206,14 +288,31 @@ static void test_malformed(void **state)
 /* ------------------------------------------------------------------------------------------------
  * probes of the path */
 
-static struct frame probe(const char *to, uint8_t kind, uint64_t sequence, size_t length)
+static struct frame datagram(const char *from, const char *to, uint8_t kind, uint64_t sequence,
+			     size_t length)
 {
 	uint8_t data[1400] = "LPRO";
 
 	data[4] = kind;
 	for (int i = 0; i < 8; i++)
 		data[8 + i] = sequence >> (56 - 8 * i);
-	return udp(strchr(to, ':') ? ROUTER6 : ROUTER, to, PROBE_PORT, data, length);
+	return udp(from, to, PROBE_PORT, data, length);
+}
+
+static const char *router_for(const char *self)
+{
+	return strchr(self, ':') ? ROUTER6 : ROUTER;
+}
+
+static struct frame probe(const char *to, uint8_t kind, uint64_t sequence, size_t length)
+{
+	return datagram(router_for(to), to, kind, sequence, length);
+}
+
+/* What comes back of it. */
+static struct frame echo(const char *from, uint8_t kind, uint64_t sequence, size_t length)
+{
+	return macs(datagram(from, router_for(from), kind, sequence, length), MAC_ROUTER2, MAC_HOP);
 }
 
 static void check_probe(const char *router, uint64_t small, uint64_t full)
@@ -231,20 +330,24 @@ static void test_probes(void **state)
 
 	(void)state;
 	become_target(SELF, false);
-	EXPECT_DROP("a small one", wrapped(probe(SELF, PROBE_SMALL, 7, 16)), COUNT_DECAP_PROBES);
+	EXPECT("a small one", wrapped(probe(SELF, PROBE_SMALL, 7, 16)), XDP_TX,
+	       echo(SELF, PROBE_SMALL, 7, 16), COUNT_DECAP_PROBES);
 	check_probe(ROUTER, 7, 0);
-	EXPECT_DROP("a full one", wrapped(probe(SELF, PROBE_FULL, many, 1400)), COUNT_DECAP_PROBES);
+	EXPECT("a full one", wrapped(probe(SELF, PROBE_FULL, many, 1400)), XDP_TX,
+	       echo(SELF, PROBE_FULL, many, 1400), COUNT_DECAP_PROBES);
 	check_probe(ROUTER, 7, many);
-	EXPECT_DROP("the next", wrapped(probe(SELF, PROBE_SMALL, 8, 16)), COUNT_DECAP_PROBES);
+	EXPECT("tagged", tagged(wrapped(probe(SELF, PROBE_SMALL, 8, 16)), 0x8100, 7), XDP_TX,
+	       tagged(echo(SELF, PROBE_SMALL, 8, 16), 0x8100, 7), COUNT_DECAP_PROBES);
 	check_probe(ROUTER, 8, many);
 	put_router("10.7.0.3");
-	EXPECT_DROP("of another router",
+	EXPECT_DROP("of another router, for the first one",
 		    encapsulated(probe(SELF, PROBE_SMALL, 3, 16), "10.7.0.3", SELF),
 		    COUNT_DECAP_PROBES);
 	check_probe("10.7.0.3", 3, 0);
 	check_probe(ROUTER, 8, many);
 	become_target(SELF6, false);
-	EXPECT_DROP("by IPv6", wrapped6(probe(SELF6, PROBE_FULL, 9, 16)), COUNT_DECAP_PROBES);
+	EXPECT("by IPv6", wrapped6(probe(SELF6, PROBE_FULL, 9, 16)), XDP_TX,
+	       echo(SELF6, PROBE_FULL, 9, 16), COUNT_DECAP_PROBES);
 	check_probe(ROUTER6, 0, 9);
 }
 
@@ -274,6 +377,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_unwrap, world_reset),
 		cmocka_unit_test_setup(test_outer_options, world_reset),
+		cmocka_unit_test_setup(test_no_listener, world_reset),
+		cmocka_unit_test_setup(test_syn_of_connection, world_reset),
 		cmocka_unit_test_setup(test_errors_in, world_reset),
 		cmocka_unit_test_setup(test_strangers, world_reset),
 		cmocka_unit_test_setup(test_untouched, world_reset),
@@ -283,5 +388,5 @@ int main(void)
 		cmocka_unit_test_setup(test_no_probes, world_reset),
 	};
 
-	return cmocka_run_group_tests_name("xdp: decapsulate", tests, world_load, world_unload);
+	return cmocka_run_group_tests_name("xdp: decapsulate", tests, serve, world_unload);
 }

@@ -128,6 +128,20 @@ static void test_handshake_unusable(void **state)
 	check_flow(FLOW_STATE_HALF_OPEN, T3);
 }
 
+/* Nobody serves there any more, which only a new choice finds out. */
+static void test_syn_again(void **state)
+{
+	(void)state;
+	handshake(false);
+	put_ring(SHOP, T3);
+	age_flow(CLIENT, 40000, SHOP, SYN_SAME_NS - SECOND_NS);
+	EXPECT("after 1 s", SYN(), XDP_TX, TO_T1(SYN()), HALF_OPEN);
+	age_flow(CLIENT, 40000, SHOP, SECOND_NS);
+	EXPECT("after 3 s", SYN(), XDP_TX, TO_T3(SYN()), DISTRIBUTED);
+	check_flow(FLOW_STATE_HALF_OPEN, T3);
+	EXPECT("its ACK", ACK(), XDP_TX, TO_T3(ACK()), HALF_OPEN);
+}
+
 /* SYN-ACK and SYN with RST are no openings. */
 static void test_no_opening(void **state)
 {
@@ -177,8 +191,18 @@ static void test_lingering_noted(void **state)
 	handshake(true);
 	put_connection(CLIENT, 40000, SHOP, T1, CONNECTION_LINGERS);
 	EXPECT("late data", ACK(.data = 3), XDP_TX, TO_T1(ACK(.data = 3)), NOTED);
-	EXPECT("SYN", SYN(), XDP_TX, TO_T3(SYN()), DISTRIBUTED);
-	check_flow(FLOW_STATE_HALF_OPEN, T3);
+	EXPECT("SYN", FORGED(), XDP_TX, TO_T3(FORGED()), DISTRIBUTED);
+}
+
+/* What lingers is an older connection; the new one's SYN comes once more, late. */
+static void test_lingering_late_syn(void **state)
+{
+	(void)state;
+	put_connection(CLIENT, 40000, SHOP, T1, CONNECTION_LINGERS);
+	handshake(true);
+	EXPECT("the SYN that was noted", SYN(), XDP_TX, TO_T1(SYN()), NOTED);
+	check_flow(FLOW_STATE_NOTED, T1);
+	EXPECT("data", ACK(.data = 3), XDP_TX, TO_T1(ACK(.data = 3)), NOTED);
 }
 
 static void test_report(void **state)
@@ -303,10 +327,12 @@ int main(void)
 		cmocka_unit_test_setup(test_sequence_wraps, world_reset),
 		cmocka_unit_test_setup(test_handshake_reset, world_reset),
 		cmocka_unit_test_setup(test_handshake_unusable, world_reset),
+		cmocka_unit_test_setup(test_syn_again, world_reset),
 		cmocka_unit_test_setup(test_no_opening, world_reset),
 		cmocka_unit_test_setup(test_connection, world_reset),
 		cmocka_unit_test_setup(test_lingering, world_reset),
 		cmocka_unit_test_setup(test_lingering_noted, world_reset),
+		cmocka_unit_test_setup(test_lingering_late_syn, world_reset),
 		cmocka_unit_test_setup(test_report, world_reset),
 		cmocka_unit_test_setup(test_late_report, world_reset),
 		cmocka_unit_test_setup(test_expiry, world_reset),

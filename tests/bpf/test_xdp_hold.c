@@ -117,6 +117,8 @@ static void test_guess_unsynced(void **state)
 /* What lingers may be another target's by now. */
 static void test_lingers_in_doubt(void **state)
 {
+	struct settings settings = router_settings();
+
 	(void)state;
 	put_connection(CLIENT, 40000, SHOP, T3, CONNECTION_LINGERS);
 	put_role(ROLE_ACTIVE, 2, world_now_ns());
@@ -126,7 +128,8 @@ static void test_lingers_in_doubt(void **state)
 	EXPECT("everybody is here", ACK(), XDP_TX, TO_T3(ACK()), SERVICE, COUNT_FLOW_CONNECTION,
 	       COUNT_FORWARDED_PACKETS);
 	put_sync(2, 0, 1);
-	put_role(ROLE_ACTIVE, 2, 1);
+	settings.hold_ns = 0;
+	put_settings(&settings);
 	EXPECT("held for long enough", ACK(), XDP_TX, TO_T3(ACK()), SERVICE, COUNT_FLOW_CONNECTION,
 	       COUNT_FORWARDED_PACKETS);
 	put_role(ROLE_STANDBY, 2, 1);

@@ -222,6 +222,16 @@ bool forward_guessed_missing(void)
 	return counted[COUNT_GUESS_UNSYNCED];
 }
 
+bool forward_by_affinity(void)
+{
+	return counted[COUNT_NEW_AFFINITY];
+}
+
+bool forward_half_open(void)
+{
+	return counted[COUNT_FLOW_HALF_OPEN];
+}
+
 bool forward_noted(void)
 {
 	return counted[COUNT_FLOW_NOTED] || counted[COUNT_FLOW_HALF_OPEN];

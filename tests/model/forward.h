@@ -69,10 +69,12 @@ unsigned int model_client_number(const struct address *address); /* CLIENTS: not
 int forward_packet(struct plane *plane, unsigned int client, unsigned int port, bool syn,
 		   uint32_t sequence, uint64_t now_ns);
 /* Where was the last one's target taken from? */
-bool forward_noted(void);    /* flows */
-bool forward_reported(void); /* connections */
-bool forward_lingered(void); /* an entry there that lingers */
+bool forward_noted(void);     /* flows */
+bool forward_half_open(void); /* flows, which a data packet has just made noted */
+bool forward_reported(void);  /* connections */
+bool forward_lingered(void);  /* an entry there that lingers */
 bool forward_guessed(void);
+bool forward_by_affinity(void);
 bool forward_guessed_missing(void); /* among the targets that are not in sync */
 
 #endif

@@ -1,26 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A target: its kernel's sockets, affinities and event ring, and the agent around the real mirror.
- */
-#include <errno.h>
-#include <stdlib.h>
+/* A target's kernel: its sockets, affinities and event ring. */
 #include <string.h>
 
 #include "world.h"
-
-static struct connection_key connection_key(unsigned int client, unsigned int port)
-{
-	return model_connection_key(client, port, TARGET_SERVICE);
-}
-
-static struct affinity_key affinity_key(unsigned int client)
-{
-	struct affinity_key key = {.client = model_client(client), .scope = TARGET_SCOPE};
-
-	return key;
-}
-
-/* ------------------------------------------------------------------------------------------------
- * the kernel */
 
 static void kernel_event(struct node_target *target, struct kernel_event event)
 {
@@ -45,28 +27,48 @@ void target_close_socket(struct node_target *target, struct conn *conn, uint8_t 
 							   .port = conn->port,
 							   .how = how});
 	}
+	conn->closed_ms = now_ms();
+	if (how == CONNECTION_END_CLOSED && conn->client_open) {
+		conn->server = SERVER_CLOSING;
+		return;
+	}
 	conn->server = SERVER_CLOSED;
 	conn->client_open = false;
 	if (world.open[conn->client][conn->port] == conn)
 		world.open[conn->client][conn->port] = NULL;
 }
 
+/* The listener that takes it; INSTANCES: none. */
+static unsigned int select_instance(const struct node_target *target, unsigned int client)
+{
+	const struct held *held = &target->held[client];
+	unsigned int first = draw(INSTANCES);
+
+	if (held->present && target->ready[held->instance])
+		return held->instance;
+	for (unsigned int i = 0; i < INSTANCES; i++) {
+		if (target->ready[(first + i) % INSTANCES])
+			return (first + i) % INSTANCES;
+	}
+	return INSTANCES;
+}
+
 /* Has a handshake begun? */
 static bool arrive_syn(struct node_target *target, struct conn *conn)
 {
 	struct conn *there = target->sockets[conn->client][conn->port];
-	const struct held *held = &target->held[conn->client];
+	unsigned int instance = select_instance(target, conn->client);
 
 	if (there) { /* RFC 5961: challenge; a client that has forgotten answers with a RST */
 		if (!there->client_open)
 			target_close_socket(target, there, CONNECTION_END_RESET);
 		return false;
 	}
-	if (!conn->client_open || conn->server != SERVER_NONE)
+	if (!conn->client_open || conn->server != SERVER_NONE || instance == INSTANCES)
 		return false;
 	conn->target = target->n;
 	conn->server = SERVER_HALF;
-	conn->instance = held->present ? held->instance : draw(INSTANCES);
+	conn->instance = instance;
 	target->half[conn->client][conn->port] = conn;
 	return true;
 }
@@ -108,10 +110,13 @@ void target_request(struct node_target *target, struct conn *conn, bool takeover
 	kernel_event(target, (struct kernel_event){.affinity = true, .client = conn->client});
 }
 
-static void end_held(struct node_target *target, unsigned int client, const char *why, bool legit)
+void target_end_affinity(struct node_target *target, unsigned int client, const char *why,
+			 bool legit)
 {
 	struct held held = target->held[client];
 
+	if (!held.present)
+		return;
 	note("t%u: affinity of c%u #%llu ends: %s", target->n, client, (unsigned long long)held.id,
 	     why);
 	target->held[client].present = false;
@@ -119,181 +124,44 @@ static void end_held(struct node_target *target, unsigned int client, const char
 	promise_affinity_ended(target, client, &held, why, legit);
 }
 
-void target_end_affinity(struct node_target *target, unsigned int client)
+void target_boot(struct node_target *target)
 {
-	if (target->held[client].present)
-		end_held(target, client, "released", true);
+	target->up = true;
+	target->draining = false;
+	target->changed_ms = now_ms();
+	for (unsigned int i = 0; i < INSTANCES; i++)
+		target->ready[i] = true;
+	target_start_agent(target);
 }
 
-/* ------------------------------------------------------------------------------------------------
- * the agent */
-
-static int read_connection(void *context, const struct connection_key *key,
-			   struct target_connection *value)
+static void lose_sockets(struct node_target *target, unsigned int client, unsigned int port)
 {
-	const struct node_target *target = context;
-	unsigned int client, port;
+	struct conn *half = target->half[client][port];
 
-	if (!model_connection(key, &client, &port) || !target->sockets[client][port])
-		return -ENOENT;
-	*value = (struct target_connection){.cookie = target->sockets[client][port]->id};
-	return 0;
+	if (target->sockets[client][port])
+		target_close_socket(target, target->sockets[client][port], CONNECTION_END_RESET);
+	if (half)
+		target_close_socket(target, half, CONNECTION_END_RESET);
+	target->half[client][port] = NULL;
 }
 
-static int read_affinity(void *context, const struct affinity_key *key,
-			 struct target_affinity *value)
+void target_die(struct node_target *target, enum goodbye_reason goodbye)
 {
-	const struct node_target *target = context;
-	const struct held *held = &target->held[model_client_number(&key->client)];
-
-	if (!held->present)
-		return -ENOENT;
-	*value = (struct target_affinity){.word = held->id << 8 | PHASE_LIVE,
-					  .instance = held->instance,
-					  .flags = held->takeover ? AFFINITY_FLAG_TAKEOVER : 0};
-	return 0;
-}
-
-static void agent_end_affinity(void *context, const struct affinity_key *key, uint64_t id,
-			       enum affinity_end reason)
-{
-	struct node_target *target = context;
-	unsigned int client = model_client_number(&key->client);
-
-	if (!target->held[client].present || target->held[client].id != id)
-		return;
-	world.statistics->lost += reason == END_LOST;
-	end_held(target, client, reason == END_LOST ? "lost" : "refused", false);
-}
-
-static void publish(void *context, const struct affinity_key *key, uint64_t id,
-		    const struct term *term)
-{
-	struct node_target *target = context;
-	unsigned int client = model_client_number(&key->client);
-
-	target->grants[client] = (struct pinned_grant){.id = id, .term = *term};
-	if (!target->held[client].present || target->held[client].id != id)
-		return;
-	note("t%u: affinity of c%u #%llu is in force everywhere, term %llu/%llu", target->n, client,
-	     (unsigned long long)id, (unsigned long long)term->clock,
-	     (unsigned long long)term->router);
-	world.statistics->published++;
-	world.settled[client] = (struct settled){.valid = true, .target = target->n, .id = id};
-}
-
-static bool published(void *context, const struct affinity_key *key, uint64_t id, struct term *term)
-{
-	const struct node_target *target = context;
-	const struct pinned_grant *grant = &target->grants[model_client_number(&key->client)];
-
-	if (grant->id != id)
-		return false;
-	*term = grant->term;
-	return true;
-}
-
-static void wake(void *context, unsigned int router)
-{
-	(void)context;
-	(void)router;
-}
-
-static void configure(struct node_target *target)
-{
-	static struct target_service services[MAX_SERVICES];
-	static struct scope scopes[MAX_SERVICES];
-	struct target_service *shop = &services[TARGET_SERVICE];
-
-	memcpy(shop->name, "shop", 5);
-	memcpy(scopes[TARGET_SCOPE].name, "shop", 5);
-	shop->key = model_service_key();
-	shop->scope = TARGET_SCOPE;
-	shop->affinity = AFFINITY_BY_REQUEST;
-	shop->client_prefix = 128;
-	shop->takeover = 1;
-	target_mirror_ready(target->mirror, TARGET_SERVICE, INSTANCES, 0);
-	target_mirror_configure(target->mirror, services, scopes);
-}
-
-static void services_changed(void *context, unsigned int router)
-{
-	(void)router;
-	configure(context);
-}
-
-static const struct target_mirror_ops ops = {.read_connection = read_connection,
-					     .read_affinity = read_affinity,
-					     .end_affinity = agent_end_affinity,
-					     .publish = publish,
-					     .published = published,
-					     .wake = wake,
-					     .services_changed = services_changed};
-
-static void rescan(struct node_target *target)
-{
-	target_mirror_rescan_begin(target->mirror);
+	if (target->mirror)
+		target_stop_agent(target, goodbye);
+	note("t%u is no more", target->n);
+	target->up = false;
 	for (unsigned int client = 0; client < CLIENTS; client++) {
-		struct affinity_key key = affinity_key(client);
-
-		if (target->held[client].present)
-			target_mirror_affinity(target->mirror, &key);
-		for (unsigned int port = 0; port < PORTS; port++) {
-			struct connection_key connection = connection_key(client, port);
-
-			if (target->sockets[client][port])
-				target_mirror_connection(target->mirror, &connection, 0);
-		}
+		target_end_affinity(target, client, "its target is no more", true);
+		target->grants[client] = (struct pinned_grant){.id = 0};
+		for (unsigned int port = 0; port < PORTS; port++)
+			lose_sockets(target, client, port);
 	}
-	target_mirror_rescan_end(target->mirror);
-}
-
-void target_start_agent(struct node_target *target)
-{
-	const struct message_target condition = {.weight = 100};
-
-	target->mirror = target_mirror_new(&ops, target);
-	if (!target->mirror)
-		abort();
-	target->lost = false;
+	/* What is in FIN_WAIT2 there goes too. */
+	for (struct conn *conn = world.conns; conn; conn = conn->next) {
+		if (conn->server == SERVER_CLOSING && conn->target == target->n)
+			target_close_socket(target, conn, CONNECTION_END_RESET);
+	}
 	target->events = 0;
-	configure(target);
-	target_mirror_condition(target->mirror, &condition);
-	rescan(target);
-}
-
-void target_stop_agent(struct node_target *target)
-{
-	note("agent of t%u dies", target->n);
-	for (unsigned int i = 0; i < ROUTERS; i++)
-		wire_break(target, &world.routers[i]);
-	target_mirror_free(target->mirror);
-	target->mirror = NULL;
-}
-
-bool target_read_event(struct node_target *target)
-{
-	struct kernel_event event;
-
-	if (!target->mirror)
-		return false;
-	if (target->lost) {
-		target->lost = false;
-		rescan(target);
-		return true;
-	}
-	if (!target->events)
-		return false;
-	event = target->ring[0];
-	memmove(target->ring, target->ring + 1, --target->events * sizeof(event));
-	if (event.affinity) {
-		struct affinity_key key = affinity_key(event.client);
-
-		target_mirror_affinity(target->mirror, &key);
-	} else {
-		struct connection_key key = connection_key(event.client, event.port);
-
-		target_mirror_connection(target->mirror, &key, event.how);
-	}
-	return true;
+	target->lost = false;
 }

@@ -6,8 +6,6 @@
 
 #include "world.h"
 
-#define SETTLE_MS 6000 /* as the agent's router part does */
-
 int router_target_number(const struct node_router *router, unsigned int target)
 {
 	const char name[NAME_SIZE] = {'t', (char)('0' + target)};
@@ -28,6 +26,16 @@ unsigned int router_target_at(const struct node_router *router, uint16_t number)
 /* ------------------------------------------------------------------------------------------------
  * what the mirror does */
 
+/* From now on its packets go there, whatever happens to the agents; or it has ended. */
+static void note_known(const struct node_router *router, unsigned int client, unsigned int port,
+		       unsigned int target, bool open)
+{
+	struct conn *conn = target < TARGETS ? world.targets[target].sockets[client][port] : NULL;
+
+	if (conn)
+		conn->known[router->n] = open ? router->boots : 0;
+}
+
 static int put_connection(void *context, const struct connection_key *key,
 			  const struct router_connection *value)
 {
@@ -42,9 +50,14 @@ static int put_connection(void *context, const struct connection_key *key,
 	entry = &router->plane.connections[client][port];
 	if (!value && !entry->used)
 		return -ENOENT;
+	if (entry->used)
+		note_known(router, client, port, router_target_at(router, entry->value.target),
+			   false);
 	entry->used = value;
 	if (value)
 		entry->value = *value;
+	if (value && value->state == CONNECTION_OPEN)
+		note_known(router, client, port, router_target_at(router, value->target), true);
 	return 0;
 }
 
@@ -58,8 +71,12 @@ static int put_affinity(void *context, const struct affinity_key *key,
 	router->put_client = client;
 	router->put_winner = entry->used ? router_target_at(router, entry->value.target) : TARGETS;
 	entry->used = value;
-	if (value)
-		entry->value = *value;
+	if (!value)
+		return 0;
+	entry->value = *value;
+	if (router_target_at(router, value->target) < TARGETS)
+		world.targets[router_target_at(router, value->target)].held[client].seen |=
+			1u << router->n;
 	return 0;
 }
 
@@ -107,6 +124,8 @@ static void send(void *context, uint16_t number, const struct message *message)
 		return;
 	if (message->type == MESSAGE_GRANT)
 		note_grant(router, wire->target, &message->answer);
+	if (message->type == MESSAGE_REFUSE)
+		promise_refusal(router, &message->answer);
 	if (wire->open_at_target)
 		wire_push(&wire->down, message);
 }
@@ -161,6 +180,9 @@ void router_boot(struct node_router *router)
 	for (unsigned int i = 0; i < NUMBERS; i++)
 		router->plane.targets[i].flags = TARGET_DEAD; /* no name: not in use */
 	router->up = true;
+	router->boots++;
+	for (unsigned int i = 0; i < TARGETS * CLIENTS; i++)
+		world.targets[i / CLIENTS].held[i % CLIENTS].seen &= ~(1u << router->n);
 }
 
 static void restore_targets(struct node_router *router)
@@ -242,7 +264,7 @@ void router_stop_agent(struct node_router *router)
 	note("limpetd of r%u dies", router->n);
 	for (unsigned int i = 0; i < TARGETS; i++) {
 		wire_close_at_router(router, i);
-		wire_break(&world.targets[i], router);
+		wire_break(&world.targets[i], router, 0);
 	}
 	router_mirror_free(router->mirror);
 	router->mirror = NULL;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What must never happen, whatever else does; and what must be so when everything has come to rest.
- */
+/* What must never happen, whatever else does. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,7 +8,9 @@
 
 #define BLIND_MS   5000 /* after a restart, until the targets are back */
 #define SILENCE_MS 2500
-#define REPORT_MS  250 /* as SIGHTING_NS: so long a report may be on its way */
+#define REPORT_MS  250	 /* as SIGHTING_NS: so long a report may be on its way */
+#define HEARD_MS   3000	 /* what has changed at a target is known at every router that hears it */
+#define LINGER_MS  55000 /* as sync/mirror_internal.h, less what a report may be late */
 
 void violated(const char *promise, const char *format, ...)
 {
@@ -72,8 +73,14 @@ static unsigned long *known_residue(const struct node_router *router, const stru
 		return NULL;
 	/* Two active routers: a handshake, or a 4-tuple that was used again, went through both of
 	 * them and back again before the note here is old or the report of it has arrived. */
-	if (world.ecmp && (forward_noted() || (guessed && now_ms() < conn->opened_ms + REPORT_MS)))
+	if (two_active() && (forward_noted() || now_ms() < conn->opened_ms + REPORT_MS))
 		return &world.statistics->ecmp_stale;
+	/* A half-open flow of that time has no age: no client waits for its handshake for long. */
+	if (world.joined_ms && forward_half_open())
+		return &world.statistics->ecmp_stale;
+	/* A SYN came late, to a router that has the address and was not activated yet. */
+	if (plane->role.role != ROLE_ACTIVE && forward_noted())
+		return &world.statistics->early;
 	/* A client has lost its memory, and what this router knows is the remnant
 	 * (sync/mirror_connections.c). */
 	if (target < TARGETS && world.targets[target].sockets[conn->client][conn->port])
@@ -86,6 +93,51 @@ static unsigned long *known_residue(const struct node_router *router, const stru
 	    (lingered ? !plane->sync_state.in_sync : !(flags_of(router, target) & TARGET_IN_SYNC)))
 		return &world.statistics->stale_entry;
 	return NULL;
+}
+
+/* Has another target its 4-tuple too? A client has lost its memory, and its connection there is a
+ * remnant. */
+bool has_remnant(const struct conn *conn)
+{
+	for (unsigned int i = 0; i < TARGETS; i++) {
+		if (i != conn->target && world.targets[i].sockets[conn->client][conn->port])
+			return true;
+	}
+	return false;
+}
+
+/* Has its target reported it here? */
+static bool is_known(const struct node_router *router, const struct conn *conn)
+{
+	return conn->known[router->n] == router->boots &&
+	       !(flags_of(router, conn->target) & TARGET_DEAD) && !has_remnant(conn);
+}
+
+/* Promise 6: what is known needs nobody. */
+static void dropped(const struct node_router *router, const struct conn *conn)
+{
+	if (conn->server == SERVER_OPEN && is_known(router, conn))
+		violated("P6",
+			 "packet of open connection c%u:%u #%u is dropped by r%u, which knows it",
+			 conn->client, conn->port, conn->id, router->n);
+}
+
+/* A server that has closed first is in FIN_WAIT2, and its client is still sending. */
+static void packet_of_closing(const struct node_router *router, struct conn *conn,
+			      unsigned int target)
+{
+	unsigned long *counter;
+
+	if (target == conn->target || now_ms() > conn->closed_ms + LINGER_MS ||
+	    !is_known(router, conn))
+		return;
+	counter = known_residue(router, conn, target);
+	if (counter) {
+		residue(conn, counter);
+		return;
+	}
+	violated("P1", "packet of closing connection c%u:%u #%u at t%u goes through r%u to t%u",
+		 conn->client, conn->port, conn->id, conn->target, router->n, target);
 }
 
 /* Promise 1. */
@@ -125,11 +177,18 @@ static void new_connection(const struct node_router *router, const struct conn *
 		return;
 	if (!(flags_of(router, settled->target) & TARGET_USABLE))
 		return;
-	if (world.ecmp && !(held->granted & 1u << router->n))
+	if (two_active() && !(held->granted & 1u << router->n))
 		return;
 	/* By design: after 200 ms a SYN is not held any longer for affinities that do not come, nor
 	 * at a router that was deactivated and to which packets still come. */
 	if (affinities_missing(router)) {
+		world.statistics->late_affinity++;
+		return;
+	}
+	/* Nor is a target waited for for ever whose agent is dead, if it has not told its
+	 * affinities in time. */
+	if (!(flags_of(router, settled->target) & TARGET_IN_SYNC) &&
+	    !(held->seen & 1u << router->n)) {
 		world.statistics->late_affinity++;
 		return;
 	}
@@ -139,17 +198,69 @@ static void new_connection(const struct node_router *router, const struct conn *
 		 (unsigned long long)settled->id);
 }
 
+/* Does this router hear this target, and has it long enough? */
+static bool has_heard(const struct node_router *router, const struct node_target *target)
+{
+	return router->mirror && now_ms() > router->started_ms + SETTLE_MS + HEARD_MS &&
+	       target->up && flags_of(router, target->n) & TARGET_IN_SYNC &&
+	       router->plane.sync_state.epoch == router->plane.role.epoch &&
+	       now_ms() > target->changed_ms + HEARD_MS;
+}
+
+static bool has_instance(const struct node_target *target)
+{
+	bool ready = false;
+
+	for (unsigned int i = 0; i < INSTANCES; i++)
+		ready |= target->ready[i];
+	return ready;
+}
+
+/* Promise 3: nobody is refused while another instance could serve. */
+static void refused(const struct node_router *router, const struct conn *conn)
+{
+	for (unsigned int i = 0; i < TARGETS; i++) {
+		const struct node_target *target = &world.targets[i];
+
+		if (has_heard(router, target) && has_instance(target) && !target->draining)
+			violated("P3", "r%u refuses c%u:%u #%u, and t%u could serve it", router->n,
+				 conn->client, conn->port, conn->id, i);
+	}
+}
+
+/* A new client comes to where somebody is ready for it and nobody has drained. */
+static void distributed(const struct node_router *router, const struct conn *conn, unsigned int to)
+{
+	const struct node_target *target = &world.targets[to];
+
+	if (has_heard(router, target) && (target->draining || !has_instance(target)))
+		violated("P3", "r%u sends c%u:%u #%u to t%u, which %s", router->n, conn->client,
+			 conn->port, conn->id, to,
+			 target->draining ? "is drained" : "has nobody ready");
+}
+
 void promise_packet(const struct node_router *router, struct conn *conn, bool syn, bool fresh,
 		    int verdict)
 {
 	unsigned int target = verdict < 0 ? TARGETS : router_target_at(router, (uint16_t)verdict);
 
+	if (!conn->client_open)
+		return;
+	if (verdict == DROPPED && !syn)
+		dropped(router, conn);
 	if (verdict == DROPPED)
 		return;
-	if (!syn && conn->server == SERVER_OPEN && conn->client_open)
+	if (!syn && conn->server == SERVER_OPEN)
 		packet_of_connection(router, conn, target);
-	if (syn && fresh && conn->client_open)
-		new_connection(router, conn, target);
+	if (!syn && conn->server == SERVER_CLOSING)
+		packet_of_closing(router, conn, target);
+	if (!syn || !fresh)
+		return;
+	new_connection(router, conn, target);
+	if (target == TARGETS)
+		refused(router, conn);
+	else if (!forward_by_affinity())
+		distributed(router, conn, target);
 }
 
 /* Promise 2 again: who is in force everywhere loses it to nobody who was not entitled to it. */
@@ -161,7 +272,7 @@ void promise_affinity_ended(const struct node_target *target, unsigned int clien
 	if (!settled->valid || settled->target != target->n || settled->id != held->id)
 		return;
 	settled->valid = false;
-	if (legit || world.ecmp)
+	if (legit || two_active())
 		return;
 	for (unsigned int i = 0; i < TARGETS; i++)
 		legit |= i != target->n && world.targets[i].held[client].legit;
@@ -170,78 +281,50 @@ void promise_affinity_ended(const struct node_target *target, unsigned int clien
 			 target->n, client, why);
 }
 
-/* ------------------------------------------------------------------------------------------------
- * at rest: every copy is equal to the truth (promises 3 and 5) */
-
-static void rest_connection(const struct node_router *router, unsigned int client,
-			    unsigned int port)
+/* Who is down keeps nobody from being granted. */
+void promise_refusal(const struct node_router *router, const struct message_answer *refusal)
 {
-	const struct plane_connection *entry = &router->plane.connections[client][port];
-	bool open = entry->used && entry->value.state == CONNECTION_OPEN;
-	unsigned int at = open ? router_target_at(router, entry->value.target) : TARGETS;
-	bool wanted = false;
+	unsigned int client = model_client_number(&refusal->client);
+	const struct plane_affinity *held = &router->plane.affinities[client];
+	const struct mirror_target *holder;
 
-	for (unsigned int i = 0; i < TARGETS; i++)
-		wanted |= world.targets[i].sockets[client][port] != NULL;
-	if (open != wanted)
-		violated("P5", "at rest r%u has %s entry of c%u:%u", router->n, open ? "an" : "no",
-			 client, port);
-	else if (open && (at == TARGETS || !world.targets[at].sockets[client][port]))
-		violated("P5", "at rest r%u has c%u:%u at t%u, which has it not", router->n, client,
-			 port, at);
+	if (refusal->reason != REFUSE_HELD || !held->used)
+		return;
+	holder = router_mirror_target(router->mirror, held->value.target);
+	if (holder->state == TARGET_DOWN || holder->state == TARGET_GONE)
+		violated("P3", "r%u refuses a claim to c%u for %s, which is down", router->n,
+			 client, holder->name);
 }
 
-static void rest_affinity(const struct node_router *router, unsigned int client)
+/* Could all the routers that own the address have answered what this target asks? */
+static bool are_answering(const struct node_target *target)
 {
-	const struct plane_affinity *entry = &router->plane.affinities[client];
-	unsigned int at = entry->used ? router_target_at(router, entry->value.target) : TARGETS;
-	unsigned int owner = TARGETS, owners = 0;
+	for (unsigned int i = 0; i < ROUTERS; i++) {
+		const struct node_router *router = &world.routers[i];
+		const struct router_role *role = &router->plane.role;
 
-	for (unsigned int i = 0; i < TARGETS; i++) {
-		if (!world.targets[i].held[client].present)
+		if (is_active(router) != (role->role == ROLE_ACTIVE))
+			return false;
+		if (!is_active(router))
 			continue;
-		owner = i;
-		owners++;
+		if (!router->mirror || !router->wires[target->n] || !target->wires[i])
+			return false;
+		if (world.now_us * 1000 < role->since_ns + LONG_MS * 1000000ULL)
+			return false;
 	}
-	if (owners > 1)
-		violated("P2", "at rest %u targets hold c%u", owners, client);
-	else if (at != owner)
-		violated("P3", "at rest r%u sends c%u to t%u; t%u holds it", router->n, client, at,
-			 owner);
-	else if (owners &&
-		 (world.targets[owner].grants[client].id != world.targets[owner].held[client].id ||
-		  entry->value.clock != world.targets[owner].grants[client].term.clock))
-		violated("P5", "at rest r%u has c%u at t%u, not as published", router->n, client,
-			 at);
+	return true;
 }
 
-static void rest_target(const struct node_router *router, unsigned int target)
+void promise_answers(void)
 {
-	int number = router_target_number(router, target);
-	const struct mirror_target *known = router_mirror_target(router->mirror, (uint16_t)number);
-	uint64_t sockets = 0;
+	for (unsigned int i = 0; i < TARGETS * CLIENTS; i++) {
+		const struct node_target *target = &world.targets[i / CLIENTS];
+		const struct held *held = &target->held[i % CLIENTS];
 
-	for (unsigned int i = 0; i < CLIENTS * PORTS; i++)
-		sockets += world.targets[target].sockets[i / PORTS][i % PORTS] != NULL;
-	if (number < 0 || !known->in_sync || known->state != TARGET_UP || !known->digest_equal)
-		violated("P5", "at rest t%u is not in sync at r%u", target, router->n);
-	else if (known->connections != sockets)
-		violated("P5", "at rest r%u knows of %llu connections of t%u, which has %llu",
-			 router->n, (unsigned long long)known->connections, target,
-			 (unsigned long long)sockets);
-}
-
-void promise_rest(void)
-{
-	for (unsigned int r = 0; r < ROUTERS; r++) {
-		const struct node_router *router = &world.routers[r];
-
-		for (unsigned int target = 0; target < TARGETS; target++)
-			rest_target(router, target);
-		for (unsigned int client = 0; client < CLIENTS; client++) {
-			rest_affinity(router, client);
-			for (unsigned int port = 0; port < PORTS; port++)
-				rest_connection(router, client, port);
-		}
+		if (!held->present || !target->mirror || !are_answering(target))
+			continue;
+		if (target->grants[i % CLIENTS].id != held->id)
+			violated("P2", "t%u's claim to c%u is not answered", target->n,
+				 i % CLIENTS);
 	}
 }

@@ -76,7 +76,7 @@ void wire_open(struct node_target *target, struct node_router *router)
 
 	if (!target->mirror || !router->up || !router->mirror || world.cut[target->n][router->n])
 		return;
-	wire_break(target, router);
+	wire_break(target, router, 0);
 	wire = wire_new(target->n, router->n);
 	note("session %u: t%u to r%u", wire->number, target->n, router->n);
 	world.statistics->sessions++;
@@ -109,7 +109,7 @@ void wire_close_at_router(struct node_router *router, unsigned int target)
 	router->wires[target] = NULL;
 }
 
-void wire_break(struct node_target *target, struct node_router *router)
+void wire_break(struct node_target *target, struct node_router *router, enum goodbye_reason goodbye)
 {
 	struct wire *wire = target->wires[router->n];
 
@@ -117,6 +117,7 @@ void wire_break(struct node_target *target, struct node_router *router)
 		return;
 	note("session %u: t%u to r%u breaks", wire->number, target->n, router->n);
 	wire->open_at_target = false;
+	wire->goodbye = goodbye;
 	clear(&wire->down);
 	target->wires[router->n] = NULL;
 	for (unsigned int client = 0; client < CLIENTS; client++)
@@ -139,15 +140,19 @@ bool wire_send_up(struct wire *wire)
 	return true;
 }
 
-/* A stream that is cut off has no end: its silence is noticed by the clock. */
+/* A stream that is cut off has no end, nor has that of a target without power: its silence is
+ * noticed by the clock. When an agent dies its kernel ends the stream: as if it had said that it
+ * stops. */
 static bool read_end(struct node_router *router, struct wire *wire)
 {
 	int number = router_target_number(router, wire->target);
 
-	if (wire->open_at_target || world.cut[wire->target][wire->router])
+	if (wire->open_at_target || world.cut[wire->target][wire->router] ||
+	    (!world.targets[wire->target].up && !wire->goodbye))
 		return false;
 	wire_close_at_router(router, wire->target);
-	router_mirror_session_lost(router->mirror, (uint16_t)number, GOODBYE_STOPPING, now_ms());
+	router_mirror_session_lost(router->mirror, (uint16_t)number,
+				   wire->goodbye ? wire->goodbye : GOODBYE_STOPPING, now_ms());
 	router->unpublished = true;
 	return true;
 }
@@ -189,7 +194,7 @@ bool wire_read_down(struct wire *wire)
 	if (!pop(&wire->down, &message)) {
 		if (wire->open_at_router)
 			return false;
-		wire_break(target, &world.routers[wire->router]);
+		wire_break(target, &world.routers[wire->router], 0);
 		return true;
 	}
 	if (message.type == MESSAGE_GRANT)

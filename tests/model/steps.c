@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What may happen next: packets, applications, agents, sessions, routers, time. */
-#include <stdlib.h>
+/* What may happen next, and how often. */
 #include <string.h>
 
 #include "world.h"
@@ -8,260 +7,30 @@
 /* ------------------------------------------------------------------------------------------------
  * who is drawn */
 
-static struct node_target *any_target(void)
+struct node_target *any_target(void)
 {
 	return &world.targets[draw(TARGETS)];
 }
 
-static struct node_router *any_router(void)
+struct node_router *any_router(void)
 {
 	return &world.routers[draw(ROUTERS)];
 }
 
 bool is_active(const struct node_router *router)
 {
-	return router->up && (world.ecmp || router->n == world.owner);
+	return router->up && (world.ecmp || world.split || router->n == world.owner);
 }
 
-/* A connection that its client believes in, in a state up to `most`; NULL: none. */
-static struct conn *any_open(enum server_state least)
+/* What was noted while both were is believed for NOTED_NS more. */
+bool two_active(void)
 {
-	struct conn *found = NULL;
-	unsigned int count = 0;
-
-	for (unsigned int i = 0; i < CLIENTS * PORTS; i++) {
-		struct conn *conn = world.open[i / PORTS][i % PORTS];
-
-		if (!conn || conn->server < least || conn->server == SERVER_CLOSED)
-			continue;
-		if (!draw(++count))
-			found = conn;
-	}
-	return found;
+	return world.ecmp || world.split || (world.joined_ms && now_ms() < world.joined_ms + 12000);
 }
 
-static struct conn *new_conn(unsigned int client, unsigned int port)
+bool reaches(const struct node_router *router, unsigned int target)
 {
-	struct conn *conn = calloc(1, sizeof(*conn));
-
-	if (!conn)
-		abort();
-	conn->id = ++world.next_conn;
-	conn->client = client;
-	conn->port = port;
-	conn->sequence = conn->id * 0x00500000u;
-	conn->client_open = true;
-	conn->next = world.conns;
-	world.conns = conn;
-	return conn;
-}
-
-static void send_packet(struct conn *conn, bool syn)
-{
-	if (world.packet_count < PACKETS)
-		world.packets[world.packet_count++] = (struct packet){conn, syn};
-}
-
-/* ------------------------------------------------------------------------------------------------
- * packets */
-
-static struct node_router *router_of(const struct conn *conn)
-{
-	struct node_router *owners[ROUTERS];
-	unsigned int count = 0, hash = conn->client * 7 + conn->port * 13 + world.salt;
-
-	for (unsigned int i = 0; i < ROUTERS; i++) {
-		if (is_active(&world.routers[i]))
-			owners[count++] = &world.routers[i];
-	}
-	return count ? owners[hash * 2654435761u >> 16 & 0xff ? hash % count : 0] : NULL;
-}
-
-static void break_handshake(struct conn *conn)
-{
-	world.statistics->handshakes_broken++;
-	world.targets[conn->target].half[conn->client][conn->port] = NULL;
-	conn->server = SERVER_CLOSED;
-	conn->client_open = false;
-	if (world.open[conn->client][conn->port] == conn)
-		world.open[conn->client][conn->port] = NULL;
-}
-
-static void deliver(const struct packet *packet)
-{
-	struct conn *conn = packet->conn;
-	struct node_router *router = router_of(conn);
-	bool fresh;
-	unsigned int target;
-	int verdict;
-
-	if (!router)
-		return;
-	if (!router->mirror)
-		router->blind_ms = now_ms();
-	fresh = !router->plane.flows[conn->client][conn->port].used &&
-		!router->plane.connections[conn->client][conn->port].used;
-	verdict = forward_packet(&router->plane, conn->client, conn->port, packet->syn,
-				 conn->sequence + (packet->syn ? 0 : 1 + draw(1000)),
-				 world.now_us * 1000);
-	target = verdict < 0 ? TARGETS : router_target_at(router, (uint16_t)verdict);
-	note("%s c%u:%u #%u through r%u: %s %u", packet->syn ? "SYN" : "data", conn->client,
-	     conn->port, conn->id, router->n,
-	     verdict == DROPPED	  ? "dropped"
-	     : verdict == REFUSED ? "refused"
-				  : "to t",
-	     verdict < 0 ? 0 : target);
-	world.statistics->packets++;
-	world.statistics->dropped += verdict == DROPPED;
-	world.statistics->refused += verdict == REFUSED;
-	promise_packet(router, conn, packet->syn, fresh, verdict);
-	if (verdict < 0)
-		return;
-	world.statistics->forwarded++;
-	if (target == TARGETS) {
-		violated("P1", "r%u sends a packet to number %d, which is nobody's", router->n,
-			 verdict);
-		return;
-	}
-	if (!packet->syn && conn->server == SERVER_HALF && conn->target != target &&
-	    conn->client_open)
-		break_handshake(conn);
-	else if (!world.cut[target][router->n] &&
-		 target_arrive(&world.targets[target], conn, packet->syn))
-		conn->router = router->n;
-}
-
-static void do_deliver(void)
-{
-	struct packet packet;
-	unsigned int i;
-
-	if (!world.packet_count)
-		return;
-	i = draw(world.packet_count);
-	packet = world.packets[i];
-	world.packets[i] = world.packets[--world.packet_count];
-	if (!chance(10))
-		deliver(&packet);
-}
-
-static void do_connect(void)
-{
-	unsigned int client = draw(CLIENTS), port = draw(PORTS);
-	struct conn *conn = world.open[client][port];
-
-	if (!conn)
-		conn = world.open[client][port] = new_conn(client, port);
-	if (conn->server == SERVER_NONE)
-		send_packet(conn, true); /* the first, or again */
-}
-
-static void do_data(void)
-{
-	struct conn *conn = any_open(SERVER_HALF);
-
-	if (conn)
-		send_packet(conn, false);
-}
-
-static void do_rehash(void)
-{
-	world.salt++;
-}
-
-static void do_close(void)
-{
-	struct conn *conn = any_open(SERVER_OPEN);
-
-	if (!conn)
-		return;
-	note("close c%u:%u #%u", conn->client, conn->port, conn->id);
-	target_close_socket(&world.targets[conn->target], conn,
-			    chance(50) ? CONNECTION_END_CLOSED : CONNECTION_END_RESET);
-}
-
-static void reap_orphans(void)
-{
-	for (unsigned int i = 0; i < TARGETS * CLIENTS * PORTS; i++) {
-		struct node_target *target = &world.targets[i / (CLIENTS * PORTS)];
-		struct conn *conn = target->sockets[i / PORTS % CLIENTS][i % PORTS];
-
-		if (conn && !conn->client_open && chance(30))
-			target_close_socket(target, conn, CONNECTION_END_RESET);
-	}
-}
-
-/* A client forgets a connection without a word; its target keeps an orphan for a while. */
-static void do_vanish(void)
-{
-	struct conn *conn = any_open(SERVER_NONE);
-
-	if (conn) {
-		note("the client forgets c%u:%u #%u", conn->client, conn->port, conn->id);
-		world.open[conn->client][conn->port] = NULL;
-		conn->client_open = false;
-		if (conn->server == SERVER_HALF)
-			world.targets[conn->target].half[conn->client][conn->port] = NULL;
-	}
-	reap_orphans();
-}
-
-/* A blind attacker's SYN with the 4-tuple of somebody's open connection. */
-static void do_spoof(void)
-{
-	const struct conn *victim = any_open(SERVER_OPEN);
-	struct conn *fake;
-
-	if (!victim)
-		return;
-	fake = new_conn(victim->client, victim->port);
-	fake->client_open = false;
-	send_packet(fake, true);
-}
-
-/* A flood of SYNs pushes a half-open flow out, never one that was noted. */
-static void do_evict(void)
-{
-	struct node_router *router = any_router();
-	struct plane_flow *flow = &router->plane.flows[draw(CLIENTS)][draw(PORTS)];
-
-	if (flow->used && flow->value.state == FLOW_STATE_HALF_OPEN)
-		flow->used = false;
-}
-
-/* ------------------------------------------------------------------------------------------------
- * applications */
-
-static void do_request(void)
-{
-	struct node_target *target = any_target();
-	struct conn *conn = target->sockets[draw(CLIENTS)][draw(PORTS)];
-
-	if (conn && conn->client_open)
-		target_request(target, conn, chance(25));
-}
-
-static void do_release(void)
-{
-	target_end_affinity(any_target(), draw(CLIENTS));
-}
-
-static void do_instance_dies(void)
-{
-	struct node_target *target = any_target();
-	unsigned int instance = draw(INSTANCES);
-
-	note("instance t%u/%u dies", target->n, instance);
-	for (unsigned int client = 0; client < CLIENTS; client++) {
-		for (unsigned int port = 0; port < PORTS; port++) {
-			struct conn *conn = target->sockets[client][port];
-
-			if (conn && conn->instance == instance)
-				target_close_socket(target, conn, CONNECTION_END_RESET);
-		}
-		if (target->held[client].present && target->held[client].instance == instance)
-			target_end_affinity(target, client);
-	}
+	return world.targets[target].up && !world.cut[target][router->n];
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -308,7 +77,7 @@ static void do_notice_role(void)
 
 static void do_break(void)
 {
-	wire_break(any_target(), any_router());
+	wire_break(any_target(), any_router(), 0);
 }
 
 static void do_reconnect(void)
@@ -325,15 +94,75 @@ static void do_agent_crash(void)
 	struct node_target *target = any_target();
 
 	if (target->mirror)
-		target_stop_agent(target);
+		target_stop_agent(target, 0);
 }
 
 static void do_agent_start(void)
 {
 	struct node_target *target = any_target();
 
-	if (!target->mirror)
+	if (target->up && !target->mirror)
 		target_start_agent(target);
+}
+
+/* The operator wants no new clients there, or wants them again. */
+static void do_drain(void)
+{
+	struct node_target *target = any_target();
+
+	if (!target->up)
+		return;
+	target->draining = !target->draining;
+	target->changed_ms = now_ms();
+	note("t%u is %s", target->n, target->draining ? "drained" : "resumed");
+	target_tell(target);
+}
+
+static bool all_targets_up(void)
+{
+	for (unsigned int i = 0; i < TARGETS; i++) {
+		if (!world.targets[i].up)
+			return false;
+	}
+	return true;
+}
+
+static void do_target_dies(void)
+{
+	if (all_targets_up())
+		target_die(any_target(), 0);
+}
+
+static void do_unload(void)
+{
+	if (all_targets_up())
+		target_die(any_target(), GOODBYE_LEAVING);
+}
+
+void return_targets(void)
+{
+	for (unsigned int i = 0; i < TARGETS; i++) {
+		if (world.targets[i].up)
+			continue;
+		note("t%u boots, empty", i);
+		target_boot(&world.targets[i]);
+	}
+}
+
+/* `limpet forget`, of what will not come back soon. */
+static void do_forget(void)
+{
+	struct node_router *router = any_router();
+	char name[NAME_SIZE] = "t0";
+
+	for (unsigned int i = 0; i < TARGETS; i++) {
+		name[1] = (char)('0' + i);
+		if (world.targets[i].up || !router->mirror)
+			continue;
+		if (!router_mirror_forget(router->mirror, name, now_ms()))
+			note("r%u forgets t%u", router->n, i);
+		router->unpublished = true;
+	}
 }
 
 static void do_router_agent_crash(void)
@@ -364,6 +193,10 @@ static void do_router_dies(void)
 	if (router->mirror)
 		router_stop_agent(router);
 	router->up = false;
+	if (world.split) {
+		world.split = false;
+		world.joined_ms = now_ms();
+	}
 	if (world.ecmp || world.owner != router->n)
 		return;
 	world.owner = 1 - router->n;
@@ -406,11 +239,25 @@ static void do_hand_back(void)
 {
 	struct node_router *other = &world.routers[1 - world.owner];
 
-	if (world.ecmp || !(is_ready(other) || (other->on_failure && other->mirror && other->up)))
+	if (world.ecmp || world.split ||
+	    !(is_ready(other) || (other->on_failure && other->mirror && other->up)))
 		return;
 	router_set_role(other, ROLE_STANDBY);
 	world.owner = other->n;
 	note("the address moves to r%u", other->n);
+}
+
+/* The routers do not hear each other: both take the address, and packets come to both. */
+static void do_split(void)
+{
+	if (world.ecmp || !world.routers[0].up || !world.routers[1].up)
+		return;
+	world.split = !world.split;
+	world.joined_ms = now_ms();
+	if (world.split)
+		note("both routers take the address");
+	else
+		note("r%u alone has the address again", world.owner);
 }
 
 static void do_cut(void)
@@ -424,12 +271,16 @@ static void do_cut(void)
 	}
 	note("t%u and r%u are cut off", target->n, router->n);
 	world.cut[target->n][router->n] = true;
-	wire_break(target, router);
+	wire_break(target, router, 0);
 }
 
 void heal(void)
 {
 	memset(world.cut, 0, sizeof(world.cut));
+	if (!world.split)
+		return;
+	world.split = false;
+	world.joined_ms = now_ms();
 }
 
 /* A defect: an entry is missing at a standby; the digest has to show it. */
@@ -448,87 +299,14 @@ static void do_rot(void)
 	message.connection.client = model_client(client);
 	message.connection.client_port = model_connection_key(client, port, 0).client_port;
 	message.connection.how = CONNECTION_END_RESET;
+	if (world.targets[target].sockets[client][port])
+		world.targets[target].sockets[client][port]->known[router->n] = 0;
 	note("r%u forgets c%u:%u of t%u, a defect", router->n, client, port, target);
 	router_mirror_receive(router->mirror, (uint16_t)number, &message, now_ms());
 }
 
 /* ------------------------------------------------------------------------------------------------
  * time */
-
-static void heartbeat(struct wire *wire)
-{
-	struct message message = {.type = MESSAGE_HEARTBEAT};
-
-	if (!wire->open_at_target || !wire->open_at_router)
-		return;
-	message.heartbeat.clock = target_mirror_clock(world.targets[wire->target].mirror);
-	wire_push(&wire->up, &message);
-	message.heartbeat.clock = router_mirror_clock(world.routers[wire->router].mirror);
-	wire_push(&wire->down, &message);
-}
-
-static void tick(void)
-{
-	for (unsigned int i = 0; i < ROUTERS; i++) {
-		if (!world.routers[i].mirror)
-			continue;
-		router_mirror_tick(world.routers[i].mirror, now_ms());
-		world.routers[i].unpublished = true;
-	}
-	for (unsigned int i = 0; i < TARGETS; i++) {
-		if (world.targets[i].mirror)
-			target_mirror_tick(world.targets[i].mirror, now_ms());
-	}
-	for (struct wire *wire = world.wires; wire; wire = wire->next)
-		heartbeat(wire);
-	wires_drain();
-}
-
-void reconnect_all(void)
-{
-	for (unsigned int i = 0; i < TARGETS * ROUTERS; i++) {
-		struct node_target *target = &world.targets[i / ROUTERS];
-		struct node_router *router = &world.routers[i % ROUTERS];
-
-		if (!target->wires[router->n])
-			wire_open(target, router);
-	}
-}
-
-/* Two seconds of silence: the routers' ends of streams that were cut off. */
-static void notice_silence(void)
-{
-	for (struct wire *wire = world.wires; wire; wire = wire->next) {
-		struct node_router *router = &world.routers[wire->router];
-		int number = router_target_number(router, wire->target);
-
-		if (wire->open_at_target || !wire->open_at_router || !router->mirror)
-			continue;
-		wire_close_at_router(router, wire->target);
-		router_mirror_session_lost(router->mirror, (uint16_t)number, 0, now_ms());
-		router->unpublished = true;
-	}
-}
-
-void let_pass(uint64_t ms)
-{
-	uint64_t slice = ms > 20000 ? 1000 : 100;
-
-	note("%llu ms pass", (unsigned long long)ms);
-	for (uint64_t passed = 0; passed < ms && !world.violation[0]; passed += slice) {
-		wires_drain();
-		world.now_us += slice * 1000;
-		if (passed >= 1000)
-			activate_owners();
-		if (passed >= 1500)
-			notice_silence();
-		for (unsigned int i = 0; i < ROUTERS; i++)
-			router_notice_role(&world.routers[i]);
-		if (passed >= 500)
-			reconnect_all();
-		tick();
-	}
-}
 
 static void do_pass_little(void)
 {
@@ -565,6 +343,8 @@ const struct step steps[] = {
 	{10, do_rehash, false},
 	{20, do_release, false},
 	{20, do_instance_dies, false},
+	{40, do_instance_starts, false},
+	{10, do_drain, false},
 	{160, do_event, false},
 	{400, do_send, false},
 	{400, do_router_read, false},
@@ -577,10 +357,15 @@ const struct step steps[] = {
 	{30, do_agent_start, false},
 	{10, do_router_agent_crash, false},
 	{30, do_router_agent_start, false},
+	{6, do_target_dies, false},
+	{3, do_unload, false},
+	{20, return_targets, false},
+	{10, do_forget, false},
 	{10, do_router_dies, false},
 	{20, return_routers, false},
 	{30, activate_owners, false},
 	{10, do_hand_back, false},
+	{5, do_split, false},
 	{10, do_cut, false},
 	{20, heal, false},
 	{10, do_rot, false},

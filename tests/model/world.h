@@ -3,8 +3,9 @@
  * world.h - a cluster in one process: targets' kernels and routers' data planes are simulated; the
  * rules are the real ones: sync/target_mirror.h, sync/router_mirror.h, bpf/choose.h.
  *
- * session.c carries messages, kernel.c is a target (kernel and agent), plane.c a router (pinned
- * tables and agent), promises.c says what must never happen, explorer.c draws what happens next.
+ * session.c carries messages, kernel.c is a target's kernel, agent.c the agent there, plane.c a
+ * router (pinned tables and agent), steps.c and traffic.c are what may happen, clock.c is time;
+ * promises.c and rest.c say what must never happen, history.c draws what happens next.
  */
 #ifndef LIMPET_MODEL_WORLD_H
 #define LIMPET_MODEL_WORLD_H
@@ -23,8 +24,11 @@
 #define PACKETS	  256
 
 #define DEAD_AFTER_MS 60000
+#define SETTLE_MS     6000  /* as sync/router_targets.c */
+#define LONG_MS	      11500 /* no claim waits longer */
 
-enum server_state { SERVER_NONE, SERVER_HALF, SERVER_OPEN, SERVER_CLOSED };
+/* CLOSING: it has closed first (FIN_WAIT2), the client still sends. */
+enum server_state { SERVER_NONE, SERVER_HALF, SERVER_OPEN, SERVER_CLOSING, SERVER_CLOSED };
 
 /* One connection, as nobody in the real world sees it: from both ends. */
 struct conn {
@@ -33,7 +37,8 @@ struct conn {
 	uint32_t sequence; /* of its SYN */
 	unsigned int target, instance;
 	unsigned int router; /* that its SYN came through */
-	uint64_t opened_ms;
+	uint64_t opened_ms, closed_ms;
+	unsigned int known[ROUTERS]; /* its target has reported it: since which boot; 0: not */
 	enum server_state server;
 	bool client_open; /* the client believes in it */
 };
@@ -50,6 +55,7 @@ struct held {
 	uint64_t id;
 	unsigned int instance;
 	unsigned int granted; /* by these routers, a bit each, in their present sessions */
+	unsigned int seen;    /* it has been in the tables of these */
 };
 
 /* The pinned note that it is in force everywhere. */
@@ -73,12 +79,16 @@ struct queue {
 struct wire {
 	struct wire *next; /* of all that ever were */
 	unsigned int number, target, router;
+	enum goodbye_reason goodbye; /* of the target; 0: it has not said any */
 	struct queue up, down;
 	bool open_at_target, open_at_router;
 };
 
 struct node_target {
 	unsigned int n;
+	bool up;
+	bool ready[INSTANCES], draining;
+	uint64_t changed_ms; /* readiness or drain */
 	struct conn *sockets[CLIENTS][PORTS], *half[CLIENTS][PORTS];
 	struct held held[CLIENTS];
 	struct pinned_grant grants[CLIENTS];
@@ -90,7 +100,7 @@ struct node_target {
 };
 
 struct node_router {
-	unsigned int n;
+	unsigned int n, boots;
 	bool up;
 	struct plane plane;
 	struct router_mirror *mirror; /* NULL: the agent is dead */
@@ -114,12 +124,15 @@ struct settled {
 struct statistics {
 	unsigned long steps, packets, forwarded, dropped, refused, guesses, handshakes_broken;
 	unsigned long sessions, resyncs, published, lost, ecmp_stale, late_affinity, blind_guess,
-		remnant, stale_entry, hold_over, given_up;
+		remnant, stale_entry, hold_over, given_up, early;
 };
 
 struct world {
 	uint64_t random, now_us;
+	unsigned long step;
 	bool ecmp, trace;
+	bool split; /* both routers think that they own the address */
+	uint64_t joined_ms;
 	struct node_target targets[TARGETS];
 	struct node_router routers[ROUTERS];
 	struct conn *conns, *open[CLIENTS][PORTS];
@@ -136,7 +149,7 @@ struct world {
 
 extern struct world world;
 
-/* explorer.c */
+/* history.c */
 unsigned int draw(unsigned int below);
 bool chance(unsigned int percent);
 uint64_t now_ms(void);
@@ -151,16 +164,39 @@ struct step {
 };
 extern const struct step steps[];
 extern const size_t step_count;
+struct node_target *any_target(void);
+struct node_router *any_router(void);
 bool is_active(const struct node_router *router); /* by who owns the address */
-void reconnect_all(void);
+bool two_active(void);				  /* now, or not long ago */
+bool reaches(const struct node_router *router, unsigned int target);
 void activate_owners(void); /* what keepalived does, some time after the address has moved */
 void return_routers(void);
+void return_targets(void);
 void heal(void);
+
+/* traffic.c */
+void do_deliver(void);
+void do_connect(void);
+void do_data(void);
+void do_rehash(void);
+void do_close(void);
+void do_vanish(void);
+void do_spoof(void);
+void do_evict(void);
+void do_request(void);
+void do_release(void);
+void do_instance_dies(void);
+void do_instance_starts(void);
+
+/* clock.c */
+void reconnect_all(void);
 void let_pass(uint64_t ms);
 
 /* session.c */
 void wire_open(struct node_target *target, struct node_router *router);
-void wire_break(struct node_target *target, struct node_router *router); /* the target's end */
+/* The target's end. `goodbye`: what it says last, 0: nothing. */
+void wire_break(struct node_target *target, struct node_router *router,
+		enum goodbye_reason goodbye);
 bool wire_send_up(struct wire *wire);	/* the target writes one message */
 bool wire_read_up(struct wire *wire);	/* the router reads one, or the end */
 bool wire_read_down(struct wire *wire); /* the target reads one, or the end */
@@ -170,14 +206,21 @@ void wires_drain(void); /* everything that can arrive has arrived */
 void wires_free(void);
 
 /* kernel.c */
-void target_start_agent(struct node_target *target);
-void target_stop_agent(struct node_target *target);
-bool target_read_event(struct node_target *target);
+void target_boot(struct node_target *target); /* empty tables, `limpet load`, agent */
+/* All that it knew is gone; its routers hear nothing, or GOODBYE_LEAVING (`limpet unload`). */
+void target_die(struct node_target *target, enum goodbye_reason goodbye);
 /* true: it was a SYN, and a handshake has begun. */
 bool target_arrive(struct node_target *target, struct conn *conn, bool syn);
 void target_close_socket(struct node_target *target, struct conn *conn, uint8_t how);
 void target_request(struct node_target *target, struct conn *conn, bool takeover);
-void target_end_affinity(struct node_target *target, unsigned int client);
+void target_end_affinity(struct node_target *target, unsigned int client, const char *why,
+			 bool legit);
+
+/* agent.c */
+void target_start_agent(struct node_target *target);
+void target_stop_agent(struct node_target *target, enum goodbye_reason goodbye);
+void target_tell(struct node_target *target); /* what is ready, and whether it drains */
+bool target_read_event(struct node_target *target);
 
 /* plane.c */
 void router_boot(struct node_router *router); /* empty tables, `limpet load` */
@@ -189,12 +232,17 @@ void router_notice_role(struct node_router *router);
 int router_target_number(const struct node_router *router, unsigned int target);  /* or -1 */
 unsigned int router_target_at(const struct node_router *router, uint16_t number); /* or TARGETS */
 
-/* promises.c */
+/* promises.c: at every step */
 __attribute__((format(printf, 2, 3))) void violated(const char *promise, const char *format, ...);
 void promise_packet(const struct node_router *router, struct conn *conn, bool syn, bool fresh,
 		    int verdict);
 void promise_affinity_ended(const struct node_target *target, unsigned int client,
 			    const struct held *held, const char *why, bool legit);
+void promise_refusal(const struct node_router *router, const struct message_answer *refusal);
+bool has_remnant(const struct conn *conn);
+void promise_answers(void); /* much time has passed */
+
+/* rest.c: at rest */
 void promise_rest(void);
 
 #endif

@@ -12,7 +12,7 @@ lab_up && lab_serve || exit 1
 wait_until 10 "the service address on t1" on t1 sh -c 'ip address show dev lo | grep -q 203.0.113.10'
 
 both=$(start_instance t1) || exit 1
-wait_until 10 "it to be adopted" instances_are t1 1
+wait_until 10 "it to be adopted" adopted t1 1
 pid=$(ask_affinity 198.18.0.7) || fail "an IPv4 client gets an affinity of the IPv6 wildcard listener"
 check_is "that process" "$both" "$pid"
 check_is "t1 shows the client as IPv4" t1 "$(holder t1 198.18.0.7)"
@@ -22,7 +22,7 @@ check_all_reach "its connections come back" "$both" 50 198.18.0.7
 # serve all new connections, whoever has an affinity elsewhere (sk_reuseport(7) chooses in a group).
 bound=$(start_instance t1 --bind 203.0.113.10) || exit 1
 bound6=$(start_instance t1 --bind 2001:db8:113::10) || exit 1
-check_soon "all three are adopted" 10 instances_are t1 3
+check_soon "all three are adopted" 10 adopted t1 3
 check_all_reach "a listener bound to the service's address gets new clients" "$bound" 5 198.18.0.8
 check_all_reach "and its like for IPv6" "$bound6" 5 2001:db8:198::8 --to 2001:db8:113::10
 pid=$(ask_affinity 198.18.0.9) || fail "a client of the bound listener gets an affinity"
@@ -36,6 +36,26 @@ check_json "and serves the others" "d['answers'] == {'$both': 21} and not d['fai
 
 kill "$bound6"
 wildcard=$(start_instance t1 --bind 0.0.0.0) || exit 1
-check_soon "an IPv4 wildcard is adopted" 10 instances_are t1 2
+check_soon "an IPv4 wildcard is adopted" 10 adopted t1 2
 check_all_reach "it serves IPv4 clients" "$wildcard" 5 198.18.0.50
 check_all_reach "the one for both families serves IPv6 clients" "$both" 5 2001:db8:198::50 --to 2001:db8:113::10
+
+for pid in $both $wildcard; do
+	kill "$pid"
+done
+check_soon "they end" 10 instances_are t1 0
+only=$(start_instance t1 --only) || exit 1
+check_soon "a listener for IPv6 alone is adopted" 10 adopted t1 1
+ready_for()
+{
+	[ "$(show "$1" services "[s['ready_instances'] for s in d if s['name'] == '$2'][0]")" = "$3" ]
+}
+for node in t1 r1; do
+	check_soon "$node: it is ready for IPv6" 5 ready_for $node shop6 1
+	check_soon "$node: and not for IPv4" 5 ready_for $node shop 0
+done
+check_all_reach "it serves IPv6 clients" "$only" 5 2001:db8:198::51 --to 2001:db8:113::10
+stop_limpetd t1
+check "t1 says the same without its agent" ready_for t1 shop 0
+start_limpetd t1 || exit 1
+check "and with the next one" ready_for t1 shop 0

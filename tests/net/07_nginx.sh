@@ -37,7 +37,7 @@ END
 on t1 nginx -c "$directory/nginx.conf" || fail "nginx starts"
 lab_serve || exit 1
 
-check_soon "three instances are adopted, the master holds the sockets" 15 instances_are t1 3
+check_soon "three instances are adopted, the master holds the sockets" 15 adopted t1 3
 check_json "each is one instance, with its listeners of both families" "d[0]['ready_instances'] == 3" \
 	"$(on t1 limpet show services --json)"
 

@@ -37,7 +37,7 @@ END
 for name in one two; do
 	run_on t1 node.$name /usr/bin/python3 "$LAB_DIR/parent.py" "$LAB_DIR/server.js"
 done
-check_soon "two node processes are adopted" 20 instances_are t1 2
+check_soon "two node processes are adopted" 20 adopted t1 2
 pids=$(for file in "$LAB_DIR"/t1/node.*.pid; do cat "$file" && echo; done | tr '\n' ' ')
 report=$(client many --source 198.18.0.1-60 --timeout 10)
 check_json "60 clients are served by them ($pids)" \

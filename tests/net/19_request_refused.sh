@@ -25,7 +25,7 @@ row ENOPROTOOPT "Limpet is not loaded: release" release --to 10.7.0.11 --port 80
 lab_serve && wait_until 10 "the service on t1" on t1 sh -c 'ip address show dev lo | grep -q 203.0.113.10' ||
 	exit 1
 instance=$(start_instance t1) || exit 1
-check_soon "the instance is adopted" 10 instances_are t1 1
+check_soon "the instance is adopted" 10 adopted t1 1
 
 row EPERM "a listener" "row listener"
 row EPERM "a socket that was never connected" "row fresh"

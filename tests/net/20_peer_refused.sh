@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
-# Peers that must not get in (promise 7): each is refused and named in the router's log.
+# Peers that must not get in (promise 7): each is refused and named in the log.
 set -u
 # shellcheck source=scripts/lab-lib.sh
 . "$(dirname "$0")/../../scripts/lab-lib.sh"
@@ -48,6 +48,12 @@ row "a message that only a router sends" 't8' --ca "$certs/ca.pem" --certificate
 row "a tunnel address that is not its own" 't8.*address|address.*t8' \
 	--ca "$certs/ca.pem" --certificate "$certs/t8" --name t8 --address 10.7.0.11
 row "silence" 't8|10\.7\.0\.100' --ca "$certs/ca.pem" --certificate "$certs/t8" --name t8 --hello --silent
+
+# A target refuses too: a router whose clock is further ahead than one can be.
+stop_limpetd r2
+check_is "a router's impossible clock is malformed" 6 "$(on r2 /usr/bin/python3 "$LAB_ROOT/tests/net/peer.py" \
+	10.7.0.3 --serve --name r2 --address 10.7.0.3 --clock $((1 << 60)) --ca "$certs/ca.pem" --certificate "$certs/r2")"
+start_limpetd r2 || exit 1
 
 check_is "none of them is a target" "t1 t2" "$(show r1 targets '" ".join(sorted(t["name"] for t in d if t["state"] == "up"))')"
 check "the router is ready nevertheless, once it has forgotten who was there for a moment" \

@@ -32,7 +32,12 @@ check_json "sync: what is here, there and missing" "len(d) == 2 and all(p['missi
 check_json "targets" "sum(t['affinities'] for t in d) == 1 and
 	{t['path'] for t in d} == {'ok'}" "$(on r1 limpet show targets --json)"
 check "explain says why" grep -q "$node" <<<"$(on r1 limpet explain 198.18.0.1 shop)"
-check "metrics" grep -q '^limpet_' <<<"$(on r1 curl -s --unix-socket /run/limpet/control.sock http://limpet/metrics)"
+metrics=$(on r1 curl -s --unix-socket /run/limpet/control.sock http://limpet/metrics)
+for sample in 'table_entries{table="connections"} 3' 'lingering_connections 1' 'table_entries{table="affinities"} 1' \
+	'claims_granted_total 1' 'digests_different_total 0' 'router_active 1' 'router_ready 1'; do
+	check "metrics: $sample" grep -qF "limpet_$sample" <<<"$metrics"
+done
+check_is "metrics: no name twice" "" "$(grep '^# TYPE' <<<"$metrics" | sort | uniq -d)"
 
 check_is "an unknown command" 2 "$(on r1 limpet frobnicate >/dev/null 2>&1; echo $?)"
 check_is "ready on a target: cannot tell" 2 "$(on t1 limpet ready >/dev/null 2>&1; echo $?)"

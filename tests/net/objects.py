@@ -18,9 +18,14 @@ def read_all(text):
     return lists
 
 
+def is_ours(item):
+    """Pinned on the node's own bpffs: the machine may have others, which a node sees too."""
+    return any(path.startswith("/sys/fs/bpf/") for path in item.get("pinned", []))
+
+
 def main():
     lists = read_all(sys.stdin.read())
-    found = {(kind, item["id"]) for kind in lists for item in lists[kind] if item.get("pinned")}
+    found = {(kind, item["id"]) for kind in lists for item in lists[kind] if is_ours(item)}
     for link in lists["link"]:
         if ("link", link["id"]) in found and "prog_id" in link:
             found.add(("prog", link["prog_id"]))

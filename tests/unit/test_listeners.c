@@ -13,6 +13,7 @@
 
 #include "address.h"
 #include "instances.h"
+#include "listener.h"
 
 #define PID   100
 #define START 4711
@@ -135,6 +136,26 @@ static void members_of_a_group(void **state)
 	assert_int_equal(table->listener[members.member[1].listener].cookie, 3);
 }
 
+/* It is a group's, and outlives a restart with it. */
+static void v6only(void **state)
+{
+	struct instance_table *table = *state;
+	struct group_key key = group(AF_INET6, NULL, 80);
+	struct service_key v4 = service("203.0.113.10", 80), v6 = service("2001:db8::1", 80);
+	struct group members;
+	int slot = instances_add(table, 1, &key, true, PID, START);
+	uint32_t instance = table->listener[slot].instance;
+
+	instances_group(table, &key, &members);
+	assert_true(members.v6only);
+	assert_false(instances_serves(table, instance, &v4));
+	assert_true(instances_serves(table, instance, &v6));
+	table->listener[slot].cookie = 0;
+	instances_restore_listener(table, slot, 1, &key, members.v6only, instance);
+	assert_false(instances_serves(table, instance, &v4));
+	assert_true(instances_serves(table, instance, &v6));
+}
+
 static void ends_with_its_last_listener(void **state)
 {
 	struct instance_table *table = *state;
@@ -214,8 +235,8 @@ static void restart(void **state)
 			instances_restore(after, i, &before->instance[i].kernel,
 					  i == gone ? 0 : START);
 	/* the third listener has closed meanwhile */
-	instances_restore_listener(after, 0, 1, &v4, first);
-	instances_restore_listener(after, 1, 2, &v4, second);
+	instances_restore_listener(after, 0, 1, &v4, false, first);
+	instances_restore_listener(after, 1, 2, &v4, false, second);
 	instances_settle(after);
 
 	assert_int_equal(after->instance[first].kernel.state, INSTANCE_READY);
@@ -265,6 +286,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(kth_of_each_group_is_one_instance, setup, teardown),
 		cmocka_unit_test_setup_teardown(processes_are_different_instances, setup, teardown),
 		cmocka_unit_test_setup_teardown(members_of_a_group, setup, teardown),
+		cmocka_unit_test_setup_teardown(v6only, setup, teardown),
 		cmocka_unit_test_setup_teardown(ends_with_its_last_listener, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_listener_twice, setup, teardown),
 		cmocka_unit_test_setup_teardown(full_is_not_broken, setup, teardown),

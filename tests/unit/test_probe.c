@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "address.h"
+#include "echoes.h"
 #include "probe.h"
 
 /* clang-format off */
@@ -113,19 +114,30 @@ static void test_row(void **state)
 	assert_int_equal(path_judge(row->sent, row->opened, row->small, row->full), row->state);
 }
 
+static void test_echo_missed(void **state)
+{
+	(void)state;
+	assert_false(echo_missed(100, 0)); /* it may be that none can come back */
+	assert_false(echo_missed(100, 100));
+	assert_false(echo_missed(100, 100 - PROBE_WINDOW));
+	assert_true(echo_missed(100, 100 - PROBE_WINDOW - 1));
+	assert_true(echo_missed(UINT64_MAX, 1));
+}
+
 int main(void)
 {
-	enum { ROWS = sizeof(rows) / sizeof(*rows) };
-	struct CMUnitTest tests[ROWS + 3] = {
+	enum { ROWS = sizeof(rows) / sizeof(*rows), OTHERS = 4 };
+	struct CMUnitTest tests[ROWS + OTHERS] = {
 		cmocka_unit_test(test_small4),
 		cmocka_unit_test(test_full6),
 		cmocka_unit_test(test_no_room),
+		cmocka_unit_test(test_echo_missed),
 	};
 
 	for (unsigned int i = 0; i < ROWS; i++) {
-		tests[i + 3].name = rows[i].what;
-		tests[i + 3].test_func = test_row;
-		tests[i + 3].initial_state = (void *)&rows[i];
+		tests[i + OTHERS].name = rows[i].what;
+		tests[i + OTHERS].test_func = test_row;
+		tests[i + OTHERS].initial_state = (void *)&rows[i];
 	}
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

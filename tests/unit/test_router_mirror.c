@@ -464,6 +464,36 @@ static void services_change(void **state)
 	assert_int_equal(holder(1), -1);
 }
 
+/* Under another prefix the entries of before would be other clients'. */
+static void prefix_changes(void **state)
+{
+	uint16_t target = join("t1", 0);
+
+	(void)state;
+	opened(target, 1);
+	publishes(target, 1, 1, 3, 9);
+	claim_in("game", target, 1, 2, (struct term){3, 9}, false);
+	assert_int_equal(world.affinity_count, 2);
+	world.services[0].affinity = AFFINITY_BY_TIME; /* those that there are stay */
+	router_mirror_configure(world.mirror, world.services, world.scopes);
+	assert_int_equal(world.affinity_count, 2);
+	world.services[0].client_prefix = 120;
+	router_mirror_configure(world.mirror, world.services, world.scopes);
+	assert_int_equal(world.affinity_count, 1);
+	assert_int_equal(holder(1), -1);
+	assert_int_equal(at(1), target); /* connections stay */
+	world.services[1].affinity = AFFINITY_NONE;
+	router_mirror_configure(world.mirror, world.services, world.scopes);
+	assert_int_equal(world.affinity_count, 0);
+	/* What the target still has comes with its next snapshot. */
+	say_list(target, MESSAGE_BEGIN, 4);
+	publishes(target, 1, 1, 3, 9);
+	opened(target, 1);
+	say_list(target, MESSAGE_DONE, 4);
+	assert_true(router_mirror_in_sync(world.mirror));
+	assert_int_equal(holder(1), target);
+}
+
 static void restore(uint16_t target, const char *name, bool in_roster)
 {
 	struct address address = client_address(200);
@@ -559,6 +589,7 @@ int main(void)
 		TEST(digests),
 		TEST(an_affinity_counts_in_the_digest),
 		TEST(services_change),
+		TEST(prefix_changes),
 		TEST(restarted),
 	};
 

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the clock decides: silence, ticks, reconnection, and that messages arrive. */
+#include "world.h"
+
+static void heartbeat(struct wire *wire)
+{
+	struct message message = {.type = MESSAGE_HEARTBEAT};
+
+	if (!wire->open_at_target || !wire->open_at_router)
+		return;
+	message.heartbeat.clock = target_mirror_clock(world.targets[wire->target].mirror);
+	wire_push(&wire->up, &message);
+	message.heartbeat.clock = router_mirror_clock(world.routers[wire->router].mirror);
+	wire_push(&wire->down, &message);
+}
+
+static void tick(void)
+{
+	for (unsigned int i = 0; i < ROUTERS; i++) {
+		if (!world.routers[i].mirror)
+			continue;
+		router_mirror_tick(world.routers[i].mirror, now_ms());
+		world.routers[i].unpublished = true;
+	}
+	for (unsigned int i = 0; i < TARGETS; i++) {
+		if (world.targets[i].mirror)
+			target_mirror_tick(world.targets[i].mirror, now_ms());
+	}
+	for (struct wire *wire = world.wires; wire; wire = wire->next)
+		heartbeat(wire);
+	wires_drain();
+}
+
+void reconnect_all(void)
+{
+	for (unsigned int i = 0; i < TARGETS * ROUTERS; i++) {
+		struct node_target *target = &world.targets[i / ROUTERS];
+		struct node_router *router = &world.routers[i % ROUTERS];
+
+		if (!target->wires[router->n])
+			wire_open(target, router);
+	}
+}
+
+/* Who has no agent and does not answer on its link either. */
+static void look_for_unattended(void)
+{
+	for (unsigned int i = 0; i < TARGETS * ROUTERS; i++) {
+		struct node_router *router = &world.routers[i % ROUTERS];
+		int number = router_target_number(router, i / ROUTERS);
+
+		if (number < 0 || reaches(router, i / ROUTERS))
+			continue;
+		if (router_mirror_target(router->mirror, (uint16_t)number)->state !=
+		    TARGET_UNATTENDED)
+			continue;
+		router_mirror_session_lost(router->mirror, (uint16_t)number, 0, now_ms());
+		router->unpublished = true;
+	}
+}
+
+/* Two seconds of silence: the routers' ends of streams that were cut off. */
+static void notice_silence(void)
+{
+	for (struct wire *wire = world.wires; wire; wire = wire->next) {
+		struct node_router *router = &world.routers[wire->router];
+		int number = router_target_number(router, wire->target);
+
+		if (wire->open_at_target || !wire->open_at_router || !router->mirror)
+			continue;
+		wire_close_at_router(router, wire->target);
+		router_mirror_session_lost(router->mirror, (uint16_t)number, 0, now_ms());
+		router->unpublished = true;
+	}
+	look_for_unattended();
+}
+
+void let_pass(uint64_t ms)
+{
+	uint64_t slice = ms > 20000 ? 1000 : 100;
+
+	note("%llu ms pass", (unsigned long long)ms);
+	for (uint64_t passed = 0; passed < ms && !world.violation[0]; passed += slice) {
+		wires_drain();
+		world.now_us += slice * 1000;
+		if (passed >= 1000)
+			activate_owners();
+		if (passed >= 1500)
+			notice_silence();
+		for (unsigned int i = 0; i < ROUTERS; i++)
+			router_notice_role(&world.routers[i]);
+		if (passed >= 500)
+			reconnect_all();
+		tick();
+	}
+	if (ms > LONG_MS)
+		promise_answers();
+}
