@@ -85,7 +85,7 @@ const struct bench_case bench_cases[] = {
 		     .base = MILLION,
 		     .order = ORDER_SEQUENTIAL,
 		     .chunk_log = HANDSHAKES_LOG},
-	 .floor_established = true, .prepare = FULL, .packets = 8 << HANDSHAKES_LOG,
+	 .floor_established = true, .prepare = FULL, .packets = 16 << HANDSHAKES_LOG,
 	 .handshake = true, .verdict = XDP_TX, .counted = COUNT_FLOW_HALF_OPEN},
 	{"v4_ackflood", "ACKs of unknown flows", .scene = ROUTER_SCENE(4, 1, MILLION, 0),
 	 .traffic = {.kind = PACKET_ACK,

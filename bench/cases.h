@@ -7,7 +7,7 @@
 #include "traffic.h"
 
 #define MILLION	       (1U << 20)
-#define HANDSHAKES_LOG 12 /* so many, 4096, are half-open at a time where they are counted on */
+#define HANDSHAKES_LOG 10 /* so many, 1,024, are half-open at a time where they are counted on */
 
 /* Which floor (floor.bpf.c) the case is compared with. */
 enum floor_kind { FLOOR_FORWARD, FLOOR_TOO_BIG, FLOOR_UNWRAP };
