@@ -71,10 +71,19 @@ def cases_text(data):
 
 def throughput_text(data):
     flows = {"v4_1": "1 flow", "v4_1m": "1M flows"}
-    return table(["", "XDP_TX", "floor", "Limpet", "of XDP_TX", "of the floor"],
-                 [[flows.get(name, name), row["tx"], row["floor"], row["limpet"],
-                   f"{row['of_tx']:.2f}", f"{row['of_floor']:.2f}"]
-                  for name, row in data["throughput"].items()])
+    rows = data["throughput"]
+    others = sorted({name for row in rows.values() for name in row.get("against", {})})
+    heads = ["", "XDP_TX", "floor", "Limpet", "of XDP_TX", "of the floor"]
+    for other in others:
+        heads += [other, f"of {other}"]
+    lines = []
+    for name, row in rows.items():
+        line = [flows.get(name, name), row["tx"], row["floor"], row["limpet"],
+                f"{row['of_tx']:.2f}", f"{row['of_floor']:.2f}"]
+        for other in others:
+            line += [row["against"][other]["mpps"], f"{row['against'][other]['ratio']:.2f}"]
+        lines.append(line)
+    return table(heads, lines)
 
 
 def maglev_text(data):

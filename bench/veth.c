@@ -27,9 +27,10 @@
 #define SECONDS	    0.5
 #define MOST_ROUNDS 5
 
-enum { BASELINE, FLOOR, LIMPET, CANDIDATES };
+enum { BASELINE, FLOOR, LIMPET, FIRST_OTHER };
+#define CANDIDATES (FIRST_OTHER + MAX_OTHERS)
 
-static const char *const names[CANDIDATES] = {"tx", "floor", "limpet"};
+static const char *const names[FIRST_OTHER] = {"tx", "floor", "limpet"};
 
 struct throughput {
 	struct bench *bench;
@@ -136,6 +137,8 @@ static int run_candidate(struct throughput *run, const struct traffic *traffic, 
 		error = attach(run->own[1], floors_baseline(bench->floors));
 	if (candidate == FLOOR)
 		error = attach(run->own[1], floors_program(bench->floors, FLOOR_FORWARD));
+	if (candidate >= FIRST_OTHER)
+		error = attach(run->own[1], bench->others[candidate - FIRST_OTHER].program);
 	if (!error)
 		error = enter(run->generator);
 	if (error)
@@ -146,27 +149,44 @@ static int run_candidate(struct throughput *run, const struct traffic *traffic, 
 	return enter(run->node) ?: error;
 }
 
+/* The median of Limpet's share of another's, round by round. */
+static double share(const struct throughput *run, unsigned int rounds, int of)
+{
+	double each[MOST_ROUNDS];
+
+	for (unsigned int i = 0; i < rounds; i++)
+		each[i] = run->mpps[LIMPET][i] / run->mpps[of][i];
+	return median(each, rounds);
+}
+
 static void report_throughput(struct throughput *run, unsigned int rounds, const char *name,
 			      struct json_object *report)
 {
+	const struct bench *bench = run->bench;
 	struct json_object *to =
 		report_member(report_member(report, "throughput", false), name, false);
-	double ratio[2][MOST_ROUNDS];
+	double of_tx = share(run, rounds, BASELINE), of_floor = share(run, rounds, FLOOR);
 
-	for (unsigned int i = 0; i < rounds; i++) {
-		ratio[0][i] = run->mpps[LIMPET][i] / run->mpps[BASELINE][i];
-		ratio[1][i] = run->mpps[LIMPET][i] / run->mpps[FLOOR][i];
-	}
 	printf("%-16s", name);
-	for (int i = 0; i < CANDIDATES; i++) {
+	report_number(to, "of_tx", of_tx, 3);
+	report_number(to, "of_floor", of_floor, 3);
+	for (unsigned int i = 0; i < bench->other_count; i++) {
+		struct json_object *other = report_member(report_member(to, "against", false),
+							  bench->others[i].name, false);
+
+		report_number(other, "ratio", share(run, rounds, (int)(FIRST_OTHER + i)), 3);
+		report_number(other, "mpps", median(run->mpps[FIRST_OTHER + i], rounds), 3);
+	}
+	for (int i = 0; i < FIRST_OTHER; i++) {
 		double middle = median(run->mpps[i], rounds);
 
 		printf(" %8.3f", middle);
 		report_number(to, names[i], middle, 3);
 	}
-	report_number(to, "of_tx", median(ratio[0], rounds), 3);
-	report_number(to, "of_floor", median(ratio[1], rounds), 3);
-	printf(" %10.2f %10.2f\n", median(ratio[0], rounds), median(ratio[1], rounds));
+	printf(" %10.2f %10.2f", of_tx, of_floor);
+	for (unsigned int i = 0; i < bench->other_count; i++)
+		printf("  %8.3f", run->mpps[FIRST_OTHER + i][rounds / 2]);
+	printf("\n");
 }
 
 static int run_flows(struct throughput *run, const char *name, const char *like,
@@ -174,7 +194,7 @@ static int run_flows(struct throughput *run, const char *name, const char *like,
 {
 	unsigned int rounds = run->bench->rounds < MOST_ROUNDS ? run->bench->rounds : MOST_ROUNDS;
 	const struct bench_case *wanted = NULL;
-	int error = -ENOENT;
+	int error = -ENOENT, candidates = (int)(FIRST_OTHER + run->bench->other_count);
 
 	for (unsigned int i = 0; i < bench_case_count; i++)
 		if (!strcmp(bench_cases[i].name, like))
@@ -182,7 +202,7 @@ static int run_flows(struct throughput *run, const char *name, const char *like,
 	if (wanted)
 		error = rounds_set_up(run->bench, wanted);
 	for (unsigned int round = 0; round < rounds && !error; round++)
-		for (int i = 0; i < CANDIDATES && !error; i++)
+		for (int i = 0; i < candidates && !error; i++)
 			error = run_candidate(run, &wanted->traffic, i, &run->mpps[i][round]);
 	if (!error)
 		report_throughput(run, rounds, name, report);
@@ -196,8 +216,11 @@ int veth_run(struct bench *bench, struct json_object *report, const struct veth_
 
 	if (!error)
 		error = find_interfaces(&run);
-	printf("\none core, veth, Mpps:\n%-16s %8s %8s %8s %10s %10s\n", "flows", "tx", "floor",
+	printf("\none core, veth, Mpps:\n%-16s %8s %8s %8s %10s %10s", "flows", "tx", "floor",
 	       "limpet", "of tx", "of floor");
+	for (unsigned int i = 0; i < bench->other_count; i++)
+		printf("  %8.8s", bench->others[i].name);
+	printf("\n");
 	if (!error)
 		error = run_flows(&run, "v4_1", "v4_ack_1", report);
 	if (!error)
