@@ -9,8 +9,6 @@
 
 #define FLOW_LIMIT (1U << 24) /* client addresses that the wrapper can make */
 #define TARGETS	   100
-#define PACED	   98304 /* and 1.1 s without: below 125,000 a second */
-#define PACE_MS	   1100
 #define HANDSHAKES 4096 /* half-open at a time */
 #define FULL	   (1100 * 1024)
 

@@ -7,6 +7,8 @@
 #include "traffic.h"
 
 #define MILLION	       (1U << 20)
+#define PACED	       98304 /* new connections, and PACE_MS without: below 125,000 a second */
+#define PACE_MS	       1100
 #define HANDSHAKES_LOG 10 /* so many, 1,024, are half-open at a time where they are counted on */
 
 /* Which floor (floor.bpf.c) the case is compared with. */

@@ -45,11 +45,10 @@ static void pace(unsigned int ms)
 /* ------------------------------------------------------------------------------------------------
  * what goes before */
 
-/* Every established flow once, so that what remembers flows has seen them. */
-static int learn(struct bench *bench, int program, const struct bench_case *wanted,
-		 enum packet_kind kind)
+/* A packet of each of these established flows. */
+static int learn(struct bench *bench, int program, const struct scene *scene, enum packet_kind kind,
+		 uint32_t first, uint32_t flows)
 {
-	const struct scene *scene = &wanted->scene;
 	struct traffic each = {.kind = kind,
 			       .family = scene->family,
 			       .length = scene->family == 4 ? 64 : 96,
@@ -57,21 +56,37 @@ static int learn(struct bench *bench, int program, const struct bench_case *want
 			       .services = scene->services,
 			       .order = ORDER_SEQUENTIAL};
 
-	if (scene->is_target || !scene->connections)
-		return 0;
-	measure_traffic(bench->measure, &each, 0);
-	return measure_pass(bench->measure, program, scene->connections, NULL);
+	measure_traffic(bench->measure, &each, first);
+	return measure_pass(bench->measure, program, flows, NULL);
 }
 
-static int learn_all(struct bench *bench, const struct bench_case *wanted)
+/* Others see the handshakes, and not so many in a second that they take them for a flood. */
+static int learn_slowly(struct bench *bench, int program, const struct scene *scene)
 {
-	int error = learn(bench, stage_program(bench->stage), wanted, PACKET_ACK);
+	int error = 0;
 
-	for (unsigned int i = 0; i < bench->other_count && !error; i++) {
-		error = learn(bench, bench->others[i].program, wanted, PACKET_SYN);
+	for (uint32_t first = 0; first < scene->connections && !error; first += PACED) {
+		uint32_t left = scene->connections - first, flows = left < PACED ? left : PACED;
+
+		if (first)
+			pace(PACE_MS);
+		error = learn(bench, program, scene, PACKET_SYN, first, flows);
 		if (!error)
-			error = learn(bench, bench->others[i].program, wanted, PACKET_ACK);
+			error = learn(bench, program, scene, PACKET_ACK, first, flows);
 	}
+	return error;
+}
+
+/* What remembers flows has seen each established one. */
+static int learn_all(struct bench *bench, const struct scene *scene)
+{
+	int error;
+
+	if (scene->is_target || !scene->connections)
+		return 0;
+	error = learn(bench, stage_program(bench->stage), scene, PACKET_ACK, 0, scene->connections);
+	for (unsigned int i = 0; i < bench->other_count && !error; i++)
+		error = learn_slowly(bench, bench->others[i].program, scene);
 	return error;
 }
 
@@ -103,7 +118,7 @@ int rounds_set_up(struct bench *bench, const struct bench_case *wanted)
 	if (error)
 		return error < 0 ? error : 0;
 	error = floors_set(&bench->floors, &wanted->scene);
-	return error ? error : learn_all(bench, wanted);
+	return error ? error : learn_all(bench, &wanted->scene);
 }
 
 /* ------------------------------------------------------------------------------------------------
