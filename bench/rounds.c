@@ -42,6 +42,14 @@ static void pace(unsigned int ms)
 		;
 }
 
+/* Others are balancers without affinities. */
+static unsigned int others_of(const struct run *run)
+{
+	const struct scene *scene = &run->wanted->scene;
+
+	return scene->is_target || scene->affinities ? 0 : run->bench->other_count;
+}
+
 /* ------------------------------------------------------------------------------------------------
  * what goes before */
 
@@ -273,11 +281,9 @@ static int measure_limpet(struct run *run, const struct candidate *candidate, un
 
 static int run_round(struct run *run, unsigned int round)
 {
-	unsigned int candidates = FIRST_OTHER;
+	unsigned int candidates = FIRST_OTHER + others_of(run);
 	int error = 0;
 
-	if (!run->wanted->scene.is_target)
-		candidates += run->bench->other_count;
 	for (unsigned int i = 0; i < candidates && !error; i++) {
 		struct candidate candidate = get_candidate(run, i);
 
