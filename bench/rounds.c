@@ -43,11 +43,9 @@ static void pace(unsigned int ms)
 }
 
 /* Others are balancers without affinities. */
-static unsigned int others_of(const struct run *run)
+static unsigned int others_of(const struct bench *bench, const struct scene *scene)
 {
-	const struct scene *scene = &run->wanted->scene;
-
-	return scene->is_target || scene->affinities ? 0 : run->bench->other_count;
+	return scene->is_target || scene->affinities ? 0 : bench->other_count;
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -93,7 +91,7 @@ static int learn_all(struct bench *bench, const struct scene *scene)
 	if (scene->is_target || !scene->connections)
 		return 0;
 	error = learn(bench, stage_program(bench->stage), scene, PACKET_ACK, 0, scene->connections);
-	for (unsigned int i = 0; i < bench->other_count && !error; i++)
+	for (unsigned int i = 0; i < others_of(bench, scene) && !error; i++)
 		error = learn_slowly(bench, bench->others[i].program, scene);
 	return error;
 }
@@ -112,7 +110,7 @@ static int prepare(struct run *run)
 	measure_traffic(bench->measure, &traffic, run->position);
 	error = measure_pass(bench->measure, stage_program(bench->stage), run->wanted->prepare,
 			     NULL);
-	for (unsigned int i = 0; i < bench->other_count && !error; i++)
+	for (unsigned int i = 0; i < others_of(bench, &run->wanted->scene) && !error; i++)
 		error = measure_pass(bench->measure, bench->others[i].program, run->wanted->prepare,
 				     NULL);
 	run->position = measure_position(bench->measure);
@@ -281,7 +279,7 @@ static int measure_limpet(struct run *run, const struct candidate *candidate, un
 
 static int run_round(struct run *run, unsigned int round)
 {
-	unsigned int candidates = FIRST_OTHER + others_of(run);
+	unsigned int candidates = FIRST_OTHER + others_of(run->bench, &run->wanted->scene);
 	int error = 0;
 
 	for (unsigned int i = 0; i < candidates && !error; i++) {
@@ -313,13 +311,13 @@ static double median_ratio(const double *a, const double *b, unsigned int rounds
 
 static void sum_up(struct run *run, struct result *result)
 {
+	unsigned int others = others_of(run->bench, &run->wanted->scene);
 	unsigned int rounds = run->bench->rounds;
 
 	result->rounds = rounds;
 	result->ratio = median_ratio(run->net[LIMPET], run->net[FLOOR], rounds, &result->least,
 				     &result->most);
-	for (unsigned int i = 0; i < run->bench->other_count && !run->wanted->scene.is_target;
-	     i++) {
+	for (unsigned int i = 0; i < others; i++) {
 		double *other = run->net[FIRST_OTHER + i];
 
 		result->other_ratio[i] = median_ratio(run->net[LIMPET], other, rounds, NULL, NULL);
