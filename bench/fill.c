@@ -18,7 +18,7 @@
 struct filling {
 	const struct maps *maps;
 	const struct scene *scene;
-	int program; /* router_agent */
+	int program;			/* router_agent */
 	uint32_t numbers[MAX_SERVICES]; /* that `limpet load` has given the services */
 	char names[MAX_TARGETS][NAME_SIZE];
 	struct maglev_target targets[MAX_TARGETS];
@@ -108,10 +108,10 @@ static int put_affinities(struct filling *filling)
 	int error = maps_get(filling->maps, MAP_ROUTER_SERVICES, &filling->numbers[0], &service);
 
 	for (uint32_t client = 0; client < scene->affinities && !error; client++) {
-		struct router_call call = {.op = ROUTER_PUT_AFFINITY,
-					   .affinity_key = {.scope = service.scope},
-					   .affinity = {.clock = 1,
-							.target = client % scene->targets}};
+		struct router_call call = {
+			.op = ROUTER_PUT_AFFINITY,
+			.affinity_key = {.scope = service.scope},
+			.affinity = {.clock = 1, .target = client % scene->targets}};
 		__be16 port;
 
 		call.affinity_key.client = bench_client(scene->family, client, &port);
