@@ -61,6 +61,14 @@ static int put_connection(void *context, const struct connection_key *key,
 	return 0;
 }
 
+static bool is_out(const struct node_router *router, unsigned int target)
+{
+	int number = router_target_number(router, target);
+	enum target_state state = router_mirror_target(router->mirror, (uint16_t)number)->state;
+
+	return number < 0 || state == TARGET_DOWN || state == TARGET_GONE;
+}
+
 static int put_affinity(void *context, const struct affinity_key *key,
 			const struct router_affinity *value)
 {
@@ -70,6 +78,8 @@ static int put_affinity(void *context, const struct affinity_key *key,
 
 	router->put_client = client;
 	router->put_winner = entry->used ? router_target_at(router, entry->value.target) : TARGETS;
+	if (entry->used && router->put_winner < TARGETS && is_out(router, router->put_winner))
+		world.targets[router->put_winner].held[client].seen &= ~(1u << router->n);
 	entry->used = value;
 	if (!value)
 		return 0;
@@ -93,14 +103,6 @@ static int noted(void *context, const struct connection_key *key)
 	    flow->value.since_ns < router->plane.role.since_ns)
 		return -ENOENT;
 	return flow->value.target;
-}
-
-static bool is_out(const struct node_router *router, unsigned int target)
-{
-	int number = router_target_number(router, target);
-	enum target_state state = router_mirror_target(router->mirror, (uint16_t)number)->state;
-
-	return number < 0 || state == TARGET_DOWN || state == TARGET_GONE;
 }
 
 static bool in_sync(const struct node_router *router, unsigned int target)

@@ -83,6 +83,8 @@ static void deliver(const struct packet *packet)
 		return;
 	if (!router->mirror)
 		router->blind_ms = now_ms();
+	if (packet->syn && conn->server == SERVER_CLOSING) /* too late to be true */
+		return;
 	fresh = !router->plane.flows[conn->client][conn->port].used &&
 		!router->plane.connections[conn->client][conn->port].used;
 	verdict = forward_packet(&router->plane, conn->client, conn->port, packet->syn,
@@ -111,8 +113,10 @@ static void deliver(const struct packet *packet)
 	    conn->client_open)
 		break_handshake(conn);
 	else if (reaches(router, target) &&
-		 target_arrive(&world.targets[target], conn, packet->syn))
+		 target_arrive(&world.targets[target], conn, packet->syn)) {
 		conn->router = router->n;
+		conn->unnoted = forward_reported();
+	}
 }
 
 void do_deliver(void)
