@@ -524,7 +524,7 @@ static void test_table_full(void **state)
 /* ------------------------------------------------------------------------------------------------
  * two CPUs at once */
 
-#define TURNS 20000
+#define TURNS 100000
 
 static volatile bool over;
 
