@@ -115,7 +115,8 @@ static __always_inline enum holder affinity_holder(const struct question *questi
 
 	if (question->service->affinity == AFFINITY_NONE)
 		return HOLDER_NONE;
-	mask_address(&key.client, question->service->client_prefix);
+	if (question->service->client_prefix < 128)
+		mask_address(&key.client, question->service->client_prefix);
 	if (!may_be_present(question->settings, affinity_hash(question->settings, &key)))
 		return HOLDER_NONE;
 	affinity = bpf_map_lookup_elem(&affinities, &key);
@@ -126,7 +127,7 @@ static __always_inline enum holder affinity_holder(const struct question *questi
 }
 
 /* A SYN that belongs to nothing that is known. */
-static __always_inline int choose_new(const struct question *question)
+static __always_inline int choose_new(const struct question *question, bool has_noted)
 {
 	__u32 service = question->key.service;
 	const struct service_state *state;
@@ -163,7 +164,8 @@ static __always_inline int choose_new(const struct question *question)
 		return choice;
 	count(holder == HOLDER_NONE ? COUNT_NEW_DISTRIBUTED : COUNT_AFFINITY_UNUSABLE);
 note:
-	noted_forget(&question->id);
+	if (has_noted)
+		noted_forget(&question->id);
 	half_open_note(&question->id, choice, question->tcp->sequence, question->now_ns);
 	return choice;
 not_serving:
@@ -359,7 +361,7 @@ static __always_inline int choose_syn(const struct question *question,
 		count(COUNT_FLOW_HALF_OPEN);
 		return half_open->target;
 	}
-	return choose_new(question);
+	return choose_new(question, known->has_noted);
 }
 
 /* Known flows of a target that is given up: not for anybody else. */
