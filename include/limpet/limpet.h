@@ -96,10 +96,11 @@ struct limpet_affinity_status {
  * updates it: the idle time and the maximum life are then as in the last request.
  *
  * Returns 0 or
- *   -EPERM       conn is no connection of a service's instance: a listener, reset, a client's own
+ *   -EPERM       conn is no connection of a service's instance: a listener, reset, a client's own;
+ *                or the table of connections had no room for it
  *   -EEXIST      another instance of this node holds the client (see LIMPET_AFFINITY_TAKEOVER)
  *   -EOPNOTSUPP  several processes accept on conn's listener, or the service has no affinity
- *   -ENOSPC      the table is full, or the instance's quota is reached
+ *   -ENOSPC      the table of affinities is full, or the instance's quota is reached
  *   -EINVAL      options are malformed
  *   -EAGAIN      the client's previous affinity is just being removed: ask again
  *   -ENOPROTOOPT Limpet is not loaded here
