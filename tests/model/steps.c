@@ -384,7 +384,7 @@ static void do_rot(void)
 	struct message message = {.type = MESSAGE_CONNECTION_END};
 	int number = router_target_number(router, target);
 
-	if (is_active(router) || !router->wires[target] || number < 0 || !chance(10))
+	if (is_active(router) || !router->wires[target] || number < 0)
 		return;
 	if (!router_mirror_target(router->mirror, (uint16_t)number)->in_sync)
 		return;
@@ -464,7 +464,7 @@ const struct step steps[] = {
 	{5, do_split, false},
 	{10, do_cut, false},
 	{20, heal, false},
-	{10, do_rot, false},
+	{20, do_rot, false},
 	{20, do_pass_little, false},
 	{10, do_pass_seconds, false},
 	{5, do_pass_noted, false},
