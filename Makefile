@@ -49,6 +49,8 @@ BPF_TESTS  := $(patsubst tests/bpf/%.c,$(BUILD)/tests/bpf/%,$(wildcard tests/bpf
 BPF_TEST_PARTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/bpf/test_%,$(wildcard tests/bpf/*.c)))
 LAB_BPF    := $(patsubst tests/net/%.bpf.c,$(BUILD)/tests/net/%.bpf.o,$(wildcard tests/net/*.bpf.c))
 LAB_TOOLS  := $(patsubst tests/net/%.c,$(BUILD)/tests/net/%,$(filter-out %.bpf.c,$(wildcard tests/net/*.c)))
+BENCH      := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %.bpf.c bench/info.c,$(wildcard bench/*.c)))
+BENCH_SKELETONS := $(patsubst bench/%.bpf.c,$(BUILD)/bench/%.skel.h,$(wildcard bench/*.bpf.c))
 EXAMPLES   := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
 
 SONAME := liblimpet.so.1
@@ -125,6 +127,24 @@ $(BUILD)/tests/fuzz/%: tests/fuzz/%.c common/codec.c
 	$(CLANG) $(ALL_CFLAGS) $(CPPFLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
 		-o $@ $(filter %.c,$^)
 
+# The benchmark: its own programs, and the agent's Maglev.
+$(BUILD)/bench/%.bpf.o: bench/%.bpf.c
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_CFLAGS) -c $< -o $@
+
+$(BUILD)/bench/%.skel.h: $(BUILD)/bench/%.bpf.o
+	$(BPFTOOL) gen skeleton $< name $*_bpf > $@.new && mv $@.new $@
+
+$(BENCH): $(BUILD)/bench/%.o: bench/%.c | $(BENCH_SKELETONS)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -I$(BUILD)/bench -Isync $(shell pkg-config --cflags libbpf json-c) -c $< -o $@
+
+$(BUILD)/bench/bench: $(BENCH) $(BUILD)/sync/maglev.o $(BUILD)/sync/rings.o $(BUILD)/common.a
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs $(PACKAGES_LOADER))
+
+$(BUILD)/bench/info: $(BUILD)/bench/info.o $(BUILD)/loader/objects.o $(BUILD)/common.a
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs $(PACKAGES_LOADER))
+
 fuzz: $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/*.c)) ## fuzz targets, with clang
 
 # The explorer runs the rules and bpf/choose.h in user space, on helpers of its own (tests/model/shim).
@@ -138,7 +158,21 @@ $(BUILD)/tests/model/explorer: $(MODEL) $(BUILD)/sync.a $(BUILD)/common.a
 unit-tests: $(UNIT_TESTS)
 bpf-tests: $(BPF_TESTS)
 lab: all $(LAB_BPF) $(LAB_TOOLS) ## what scripts/lab and the tests in network namespaces run
-tests: unit-tests bpf-tests lab
+tests: unit-tests bpf-tests lab bench-programs
+
+bench-programs: $(BUILD)/limpet $(BUILD)/bench/bench $(BUILD)/bench/info
+bench: bench-programs ## ns per packet beside floors, throughput, Maglev; as root; OPTIONS="--cases 'v4_*'"
+	LIMPET_BUILD=$(BUILD) bench/run $(OPTIONS)
+
+bench-growth: bench-programs ## ns per packet over flows, services, targets, affinities
+	LIMPET_BUILD=$(BUILD) bench/run --growth --json $(BUILD)/bench-growth.json $(OPTIONS)
+
+# All of them have been made by now: make bench bench-growth info bench-docs.
+bench-docs: ## what bench, bench-growth and info have measured, into docs/PERFORMANCE.md
+	bench/document.py $(BUILD)/bench.json $(BUILD)/bench-growth.json $(BUILD)/info.json
+
+info: bench-programs ## verifier instructions, stack, machine code; bytes of the maps; as root
+	@$(BUILD)/bench/info -j $(BUILD)/info.json examples/limpet.yaml $(BPF_OBJECTS)
 
 check-unit: unit-tests ## pure rules and wire; any user
 	@set -e; for t in $(UNIT_TESTS); do echo "== $$t"; $$t; done
@@ -204,7 +238,7 @@ clean: ## remove what was built
 help: ## this
 	@awk -F':.*## ' '/^[a-z_.-]+:.*## /{sub(/:.*/,"",$$1); printf "  %-24s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
 
-.PHONY: all lib examples bpf fuzz check-model ablate unit-tests bpf-tests lab tests check-unit check-bpf check lint format install uninstall clean help
+.PHONY: all lib examples bpf fuzz check-model ablate unit-tests bpf-tests lab tests bench bench-programs bench-growth bench-docs info check-unit check-bpf check lint format install uninstall clean help
 .SECONDARY:
 .DELETE_ON_ERROR:
 

@@ -528,12 +528,23 @@ static bool may_take_over(const struct router_mirror *mirror, const struct claim
 	return scope && scope->takeover;
 }
 
+/* Who was granted the client and has not published yet is taken over: it is not to publish any
+ * more, for the router remembers one grant only. */
+static void revoke(struct router_mirror *mirror, const struct claim *former)
+{
+	if (former && term_is_zero(&former->term) && mirror->peers[former->target]->open)
+		refuse(mirror, former, REFUSE_HELD);
+}
+
 /* The entry is in place before the target hears of it: from publication on it must be. */
 static void grant(struct router_mirror *mirror, struct claim *claim)
 {
 	struct contest *contest = claim->contest;
 	struct term term = {mirror->clock + 1, mirror->settings.node_id};
+	const struct claim *former = NULL;
 
+	if (contest->tentative != NO_NUMBER && contest->tentative != claim->target)
+		former = claim_find(contest, contest->tentative);
 	contest->tentative = claim->target;
 	contest->tentative_id = claim->id;
 	contest->tentative_term = term;
@@ -547,6 +558,7 @@ static void grant(struct router_mirror *mirror, struct claim *claim)
 	mirror->clock++;
 	mirror->counts.granted++;
 	reply(mirror, claim, MESSAGE_GRANT, &term, 0);
+	revoke(mirror, former);
 }
 
 static void answer(struct router_mirror *mirror, struct claim *claim)

@@ -56,11 +56,25 @@ static uint16_t routers_to_grant(const struct target_mirror *mirror)
 	return active ? active | silent : 0;
 }
 
+/* Its end, or another request, may be an event that is not read yet: for what is no more nobody is
+ * displaced. */
+static bool is_still_there(const struct target_mirror *mirror,
+			   const struct affinity_entry *affinity)
+{
+	struct target_affinity value;
+
+	return mirror->ops.read_affinity(mirror->context, &affinity->entry.key.affinity, &value) ==
+		       0 &&
+	       value.word >> 8 == affinity->id;
+}
+
 static void publish(struct target_mirror *mirror, struct claim *claim)
 {
 	struct affinity_entry *affinity = claim->affinity;
 	struct term highest = {0, 0};
 
+	if (!is_still_there(mirror, affinity))
+		return;
 	for (unsigned int i = 0; i < MAX_ROUTERS; i++)
 		if (claim->granted & reader_bit(i) && term_above(&claim->term[i], &highest))
 			highest = claim->term[i];

@@ -214,7 +214,12 @@ RULES = [
 ]
 
 # What "level-events" needs besides.
-ALSO = {"level-events": [
+ALSO = {
+    "one-session": [
+        ("tests/model/session.c", "	wire_close_at_router(router, wire->target);\n	router_mirror_session_lost",
+         "	if (router->wires[wire->target] != wire) {\n		wire->open_at_router = false;\n		return true;\n	}\n"
+         "	wire_close_at_router(router, wire->target);\n	router_mirror_session_lost")],
+    "level-events": [
     ("tests/model/world.h", "	struct kernel_event ring[EVENTS];", "	int said; /* 0: nothing; 1: absent; 2: present, as -ENOENT and 0 */\n	struct kernel_event ring[EVENTS];"),
     ("tests/model/world.h", "struct kernel_event {\n", "struct kernel_event {\n	int said;\n"),
     ("tests/model/agent.c", "	if (target->said)\n		return target->said - 2;", "	if (target->said)\n		return target->said == 1 ? -ENOENT : 0;"),

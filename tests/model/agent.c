@@ -165,6 +165,7 @@ void target_start_agent(struct node_target *target)
 void target_stop_agent(struct node_target *target, enum goodbye_reason goodbye)
 {
 	note("agent of t%u dies", target->n);
+	target->slow_ring = target->slow_streams = false; /* its streams end */
 	for (unsigned int i = 0; i < ROUTERS; i++)
 		wire_break(target, &world.routers[i], goodbye);
 	target_mirror_free(target->mirror);

@@ -129,6 +129,7 @@ void target_end_affinity(struct node_target *target, unsigned int client, const 
 void target_boot(struct node_target *target)
 {
 	target->up = true;
+	target->booted_ms = now_ms();
 	target->draining = false;
 	target->changed_ms = now_ms();
 	for (unsigned int i = 0; i < INSTANCES; i++)

@@ -58,6 +58,14 @@ static int put_connection(void *context, const struct connection_key *key,
 	return error;
 }
 
+static bool is_out(const struct node_router *router, unsigned int target)
+{
+	int number = router_target_number(router, target);
+	enum target_state state = router_mirror_target(router->mirror, (uint16_t)number)->state;
+
+	return number < 0 || state == TARGET_DOWN || state == TARGET_GONE;
+}
+
 static int put_affinity(void *context, const struct affinity_key *key,
 			const struct router_affinity *value)
 {
@@ -68,6 +76,8 @@ static int put_affinity(void *context, const struct affinity_key *key,
 
 	router->put_client = client;
 	router->put_winner = entry->used ? router_target_at(router, entry->value.target) : TARGETS;
+	if (entry->used && router->put_winner < TARGETS && is_out(router, router->put_winner))
+		world.targets[router->put_winner].held[client].seen &= ~(1u << router->n);
 	error = forward_put_affinity(&router->plane, key, value);
 	if (error || !value)
 		return error;
@@ -82,14 +92,6 @@ static int noted(void *context, const struct connection_key *key)
 	struct node_router *router = context;
 
 	return forward_noted_target(&router->plane, key);
-}
-
-static bool is_out(const struct node_router *router, unsigned int target)
-{
-	int number = router_target_number(router, target);
-	enum target_state state = router_mirror_target(router->mirror, (uint16_t)number)->state;
-
-	return number < 0 || state == TARGET_DOWN || state == TARGET_GONE;
 }
 
 static bool in_sync(const struct node_router *router, unsigned int target)

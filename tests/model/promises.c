@@ -53,17 +53,61 @@ static bool is_blind(const struct node_router *router)
 	return !router->mirror || now_ms() < router->blind_ms + BLIND_MS;
 }
 
+/* What lingers here is older than the connection, whose target has not been heard of for longer
+ * than hold_time. */
+static unsigned long *residue_of_linger(const struct node_router *router)
+{
+	const struct plane *plane = &router->plane;
+
+	if (!forward_lingered() || plane->sync_state.in_sync ||
+	    world.now_us * 1000 < plane->role.since_ns + HOLD_NS)
+		return NULL;
+	return &world.statistics->stale_entry;
+}
+
+/* The connection began where this router does not look: what it knows may be of an older one. */
+static unsigned long *residue_of_older(const struct node_router *router, const struct conn *conn,
+				       unsigned int target)
+{
+	const struct plane *plane = &router->plane;
+
+	if (conn->unnoted && now_ms() < conn->opened_ms + REPORT_MS)
+		return &world.statistics->stale_entry;
+	/* A half-open flow of that time has no age, nor has a note of a target that is away. */
+	if (world.joined_ms && forward_noted())
+		return &world.statistics->ecmp_stale;
+	/* A SYN came late, to a router that has the address and was not activated yet. */
+	if (plane->role.role != ROLE_ACTIVE && forward_noted())
+		return &world.statistics->early;
+	/* A client has lost its memory, and what this router knows is the remnant
+	 * (sync/mirror_connections.c). */
+	if (target < TARGETS && (world.targets[target].sockets[conn->client][conn->port] ||
+				 now_ms() < world.remnant_ms[conn->client][conn->port] + REPORT_MS))
+		return &world.statistics->remnant;
+	/* A 4-tuple was used again elsewhere, and its old target, which is not in sync here, has
+	 * not told of the end. What is known is never held: it would stall every connection of a
+	 * target whose agent restarts. */
+	if (!forward_reported())
+		return NULL;
+	if (is_blind(router))
+		return &world.statistics->blind_guess;
+	if (plane->sync_state.epoch != plane->role.epoch ||
+	    (!forward_lingered() && !(flags_of(router, target) & TARGET_IN_SYNC)) ||
+	    (target < TARGETS && now_ms() < world.targets[target].booted_ms + SILENCE_MS))
+		return &world.statistics->stale_entry;
+	return residue_of_linger(router);
+}
+
 /* What no rule of ours can know, or what the design accepts: which one is it? NULL: none. */
 static unsigned long *known_residue(const struct node_router *router, const struct conn *conn,
 				    unsigned int target)
 {
 	const struct plane *plane = &router->plane;
-	/* Its handshake went through another router, or came before the last change of role. */
-	bool elsewhere =
-		conn->router != router->n || conn->opened_ms * 1000000 < plane->role.since_ns;
+	/* Its handshake was not noted here, or before the last change of role. */
+	bool elsewhere = conn->router != router->n || conn->unnoted ||
+			 conn->opened_ms * 1000000 < plane->role.since_ns;
 	bool slow = now_ms() < world.targets[conn->target].slow_until_ms + REPORT_MS;
 	bool guessed = forward_guessed(), lingered = forward_lingered();
-
 	/* Nobody has told the data plane that its agent is dead. It takes the tables for complete,
 	 * no longer believes what it has noted itself, and guesses. */
 	if ((guessed || lingered) && is_blind(router))
@@ -87,34 +131,9 @@ static unsigned long *known_residue(const struct node_router *router, const stru
 		return &world.statistics->ecmp_stale;
 	/* A 4-tuple that is used again follows its old note, which is too old before the report of
 	 * a slow target is here. */
-	if (guessed && slow && !elsewhere)
+	if ((guessed || lingered) && slow && conn->router == router->n)
 		return &world.statistics->hold_over;
-	if (!elsewhere)
-		return NULL;
-	/* A half-open flow of that time has no age, nor has a note of a target that is away. */
-	if (world.joined_ms && forward_noted())
-		return &world.statistics->ecmp_stale;
-	/* A SYN came late, to a router that has the address and was not activated yet. */
-	if (plane->role.role != ROLE_ACTIVE && forward_noted())
-		return &world.statistics->early;
-	/* A client has lost its memory, and what this router knows is the remnant
-	 * (sync/mirror_connections.c). */
-	if (target < TARGETS && (world.targets[target].sockets[conn->client][conn->port] ||
-				 now_ms() < world.remnant_ms[conn->client][conn->port] + REPORT_MS))
-		return &world.statistics->remnant;
-	/* A 4-tuple was used again elsewhere, and its old target, which is not in sync here, has
-	 * not told of the end; or the new one has not been heard of for longer than hold_time. What
-	 * is known is never held: it would stall every connection of a target whose agent restarts.
-	 */
-	if (forward_reported() && is_blind(router))
-		return &world.statistics->blind_guess;
-	if (forward_reported() &&
-	    (plane->sync_state.epoch != plane->role.epoch ||
-	     (lingered ? !plane->sync_state.in_sync &&
-				 now_ms() * 1000000 >= plane->role.since_ns + HOLD_NS
-		       : !(flags_of(router, target) & TARGET_IN_SYNC))))
-		return &world.statistics->stale_entry;
-	return NULL;
+	return elsewhere ? residue_of_older(router, conn, target) : residue_of_linger(router);
 }
 
 /* Has another target its 4-tuple too? A client has lost its memory, and its connection there is a
@@ -132,7 +151,8 @@ bool has_remnant(const struct conn *conn)
 static bool is_known(const struct node_router *router, const struct conn *conn)
 {
 	return conn->known[router->n] == router->boots &&
-	       !(flags_of(router, conn->target) & TARGET_DEAD) && !has_remnant(conn);
+	       !(flags_of(router, conn->target) & TARGET_DEAD) && !has_remnant(conn) &&
+	       now_ms() >= world.remnant_ms[conn->client][conn->port] + REPORT_MS;
 }
 
 /* Promise 6: what is known needs nobody. */
@@ -184,9 +204,11 @@ static void packet_of_connection(const struct node_router *router, struct conn *
 static bool affinities_missing(const struct node_router *router)
 {
 	const struct sync_state *sync = &router->plane.sync_state;
+	const struct router_role *role = &router->plane.role;
 
-	return sync->epoch != router->plane.role.epoch || !sync->affinities_in_sync ||
-	       router->plane.role.role != ROLE_ACTIVE;
+	return (sync->epoch != role->epoch || !sync->affinities_in_sync ||
+		role->role != ROLE_ACTIVE) &&
+	       world.now_us * 1000 >= role->since_ns + SYN_HOLD_NS;
 }
 
 /* Promise 2. */
@@ -204,8 +226,10 @@ static void new_connection(const struct node_router *router, const struct conn *
 		return;
 	if (two_active() && !(held->granted & 1u << router->n))
 		return;
-	/* From its grant on it is the other's, who has asked to take over. */
-	if (target < TARGETS && other->present && other->legit)
+	/* From its grant on it is the other's, who has asked to take over; until its end is heard
+	 * of, if it has ended before it was published. */
+	if (target < TARGETS && other->legit &&
+	    (other->present || !router->plane.affinities[conn->client].value.clock))
 		return;
 	/* By design: after 200 ms a SYN is not held any longer for affinities that do not come, nor
 	 * at a router that was deactivated and to which packets still come. */

@@ -207,14 +207,8 @@ static void do_router_agent_start(void)
 		router_start_agent(router);
 }
 
-static void do_router_dies(void)
+static void kill_router(struct node_router *router)
 {
-	struct node_router *router = any_router();
-
-	for (unsigned int i = 0; i < ROUTERS; i++) {
-		if (!world.routers[i].up)
-			return;
-	}
 	note("r%u loses power", router->n);
 	if (router->mirror)
 		router_stop_agent(router);
@@ -245,6 +239,12 @@ void return_routers(void)
 static bool is_ready(const struct node_router *router)
 {
 	return router->up && router->mirror && router_mirror_in_sync(router->mirror);
+}
+
+static void do_router_dies(void)
+{
+	if (world.routers[0].up && world.routers[1].up)
+		kill_router(any_router());
 }
 
 /* keepalived's notify script runs some time after the address has moved. */
@@ -284,6 +284,69 @@ static void do_split(void)
 		note("both routers take the address");
 	else
 		note("r%u alone has the address again", world.owner);
+}
+
+static void some_traffic(unsigned int packets)
+{
+	for (unsigned int i = 0; i < packets; i++) {
+		if (chance(30))
+			do_connect();
+		if (chance(50))
+			do_data();
+		do_deliver();
+		world.now_us += 10;
+	}
+}
+
+static void take_over(void)
+{
+	if (chance(50) && world.routers[0].up && world.routers[1].up)
+		kill_router(&world.routers[world.owner]);
+	else
+		do_hand_back();
+	activate_owners();
+	for (unsigned int i = 0; i < ROUTERS; i++)
+		router_notice_role(&world.routers[i]);
+}
+
+/* Scenes that chance alone seldom plays: several targets claim, and the routers' roles change... */
+static void do_rivalry(void)
+{
+	static void (*const moves[])(void) = {do_event, do_send, do_router_read, do_target_read};
+
+	for (unsigned int i = 0; i < 8; i++) {
+		do_request();
+		if (chance(15))
+			do_release();
+		if (chance(10))
+			do_break();
+		if (chance(10) && !two_active())
+			take_over();
+		for (unsigned int j = draw(40); j; j--) {
+			moves[draw(4)]();
+			world.now_us += 10;
+		}
+		do_publish();
+		some_traffic(8);
+	}
+}
+
+/* ... and the address moves while a target has not told what has
+ * just begun there. */
+static void do_busy_takeover(void)
+{
+	if (two_active())
+		return;
+	do_be_slow();
+	some_traffic(40);
+	if (chance(50))
+		do_request();
+	take_over();
+	for (unsigned int i = 0; i < 3; i++) {
+		some_traffic(20);
+		let_pass(300);
+	}
+	some_traffic(20);
 }
 
 static void do_cut(void)
@@ -396,6 +459,8 @@ const struct step steps[] = {
 	{20, return_routers, false},
 	{30, activate_owners, false},
 	{10, do_hand_back, false},
+	{4, do_busy_takeover, false},
+	{4, do_rivalry, false},
 	{5, do_split, false},
 	{10, do_cut, false},
 	{20, heal, false},

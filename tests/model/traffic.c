@@ -84,6 +84,8 @@ static void deliver(const struct packet *packet)
 		return;
 	if (!router->mirror)
 		router->blind_ms = now_ms();
+	if (packet->syn && conn->server == SERVER_CLOSING) /* too late to be true */
+		return;
 	key = model_connection_key(conn->client, conn->port, ROUTER_SERVICE);
 	fresh = forward_look_up(&router->plane, &key, &noted) == FLOW_STATE_NONE &&
 		!router->plane.connections[conn->client][conn->port].used;
@@ -113,8 +115,10 @@ static void deliver(const struct packet *packet)
 	    conn->client_open)
 		break_handshake(conn);
 	else if (reaches(router, target) &&
-		 target_arrive(&world.targets[target], conn, packet->syn))
+		 target_arrive(&world.targets[target], conn, packet->syn)) {
 		conn->router = router->n;
+		conn->unnoted = forward_reported();
+	}
 }
 
 void do_deliver(void)

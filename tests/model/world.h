@@ -38,6 +38,7 @@ struct conn {
 	uint32_t sequence; /* of its SYN */
 	unsigned int target, instance;
 	unsigned int router; /* that its SYN came through */
+	bool unnoted;	     /* and went to where an older connection of the 4-tuple was known */
 	uint64_t opened_ms, closed_ms;
 	unsigned int known[ROUTERS]; /* its target has reported it: since which boot; 0: not */
 	enum server_state server;
@@ -91,7 +92,7 @@ struct node_target {
 	bool up;
 	bool ready[INSTANCES], draining;
 	bool slow_ring, slow_streams; /* nothing moves there, for some seconds */
-	uint64_t slow_until_ms;
+	uint64_t slow_until_ms, booted_ms;
 	uint64_t changed_ms; /* readiness or drain */
 	struct conn *sockets[CLIENTS][PORTS], *half[CLIENTS][PORTS];
 	struct held held[CLIENTS];

@@ -78,6 +78,25 @@ static void the_same_term_twice(void **state)
 	}
 }
 
+/* Before the first has published: its grant is taken back. */
+static void granted_and_taken_over(void **state)
+{
+	uint16_t first, second;
+
+	(void)state;
+	activate(1);
+	first = join("t1", 1);
+	second = join("t2", 1);
+	claim_in("game", first, 1, 11, (struct term){0, 0}, false);
+	assert_int_equal(answer_to(first)->type, MESSAGE_GRANT);
+	claim_in("game", second, 1, 21, (struct term){0, 0}, true);
+	assert_int_equal(answer_to(second)->type, MESSAGE_GRANT);
+	assert_int_equal(answer_to(first)->type, MESSAGE_REFUSE);
+	assert_int_equal(answer_to(first)->answer.id, 11);
+	assert_int_equal(answer_to(first)->answer.reason, REFUSE_HELD);
+	assert_int_equal(holder_in(1, 1), second);
+}
+
 /* It took over, and was not heard of again before it published. */
 static void granted_and_down(void **state)
 {
@@ -252,6 +271,7 @@ int main(void)
 		TEST(granted_and_published),
 		TEST(the_higher_term_wins),
 		TEST(the_same_term_twice),
+		TEST(granted_and_taken_over),
 		TEST(granted_and_down),
 		TEST(takeover),
 		TEST(a_grant_that_is_not_published),

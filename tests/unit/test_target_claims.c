@@ -286,6 +286,25 @@ static void a_claim_that_ends_is_never_published(void **state)
 	assert_true(is_published(id));
 }
 
+/* Nor one that has ended, or was replaced, and whose event is not read yet. */
+static void an_end_that_is_not_heard_of_counts(void **state)
+{
+	uint64_t id;
+
+	(void)state;
+	connect_router(0, ROLE_ACTIVE);
+	id = request(0, CLIENT);
+	world.affinity[0][CLIENT].id = 0;
+	grant(0, id, 5);
+	assert_false(is_published(id));
+	world.affinity[0][CLIENT].id = id + 1;
+	grant(0, id, 6);
+	assert_false(is_published(id));
+	world.affinity[0][CLIENT].id = id;
+	grant(0, id, 7);
+	assert_true(is_published(id));
+}
+
 static void takeover_asked_for_later_keeps_the_grants(void **state)
 {
 	uint64_t id;
@@ -415,6 +434,7 @@ int main(void)
 		ROW(a_published_affinity_is_not_refused),
 		ROW(no_lower_term_wins),
 		ROW(a_claim_that_ends_is_never_published),
+		ROW(an_end_that_is_not_heard_of_counts),
 		ROW(takeover_asked_for_later_keeps_the_grants),
 		ROW(a_restarted_agent_knows_what_was_published),
 		ROW(the_clock_is_the_highest_heard),
