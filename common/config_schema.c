@@ -219,7 +219,7 @@ static const char *describe(const cyaml_schema_value_t *value, char *text, size_
 
 	switch (value->type) {
 	case CYAML_UINT:
-		snprintf(text, size, "a number from 0 to %u",
+		snprintf(text, size, "a number from 0 to %u (decimal digits, no leading zero)",
 			 value->data_size >= 4 ? UINT32_MAX : (1U << (8 * value->data_size)) - 1);
 		break;
 	case CYAML_ENUM:
@@ -264,11 +264,10 @@ static int explain_key(struct document *document, cyaml_err_t code,
 			      CONFIG_ERROR, "key '%s'%s%s is given twice", key, in, path);
 }
 
-static int explain_value(struct document *document, const struct complaint *complaint,
-			 char error[CONFIG_ERROR])
+static int wrong_value(struct document *document, const char *path,
+		       const cyaml_schema_value_t *value, char error[CONFIG_ERROR])
 {
-	char path[256], expected[256];
-	const cyaml_schema_value_t *value = locate(complaint, 0, path);
+	char expected[256];
 	yaml_node_t *node = document_find(document, path);
 	bool scalar = node && node->type == YAML_SCALAR_NODE && node->data.scalar.length;
 
@@ -276,6 +275,15 @@ static int explain_value(struct document *document, const struct complaint *comp
 			      "%s%s%.40s%s is not %s", path[0] ? path : "the file",
 			      scalar ? ": '" : "", scalar ? (char *)node->data.scalar.value : "",
 			      scalar ? "'" : "", describe(value, expected, sizeof(expected)));
+}
+
+static int explain_value(struct document *document, const struct complaint *complaint,
+			 char error[CONFIG_ERROR])
+{
+	char path[256];
+	const cyaml_schema_value_t *value = locate(complaint, 0, path);
+
+	return wrong_value(document, path, value, error);
 }
 
 static int explain(struct document *document, cyaml_err_t code, const struct complaint *complaint,
@@ -300,6 +308,48 @@ static int explain(struct document *document, cyaml_err_t code, const struct com
 	}
 }
 
+/* libcyaml takes 0100 for 64, and 8e1 for 8: it ends at what is no digit. */
+static bool is_number(const yaml_node_t *node)
+{
+	const char *text = (const char *)node->data.scalar.value;
+	size_t length = node->data.scalar.length;
+
+	if (!length || strspn(text, "0123456789") != length)
+		return false;
+	return text[0] != '0' || length == 1;
+}
+
+/* Every number below `path`, in a file that libcyaml has found to fit otherwise. */
+static int check_numbers(struct document *document, const cyaml_schema_value_t *value,
+			 const char *path, char error[CONFIG_ERROR])
+{
+	const yaml_node_t *node = document_find(document, path);
+	char inner[256];
+	int wrong = 0;
+
+	if (!node)
+		return 0;
+	if (value->type == CYAML_UINT)
+		return is_number(node) ? 0 : wrong_value(document, path, value, error);
+	if (value->type == CYAML_SEQUENCE) {
+		for (unsigned int i = 0; i < value->sequence.max && !wrong; i++) {
+			snprintf(inner, sizeof(inner), "%s[%u]", path, i);
+			if (!document_find(document, inner))
+				break;
+			wrong = check_numbers(document, value->sequence.entry, inner, error);
+		}
+		return wrong;
+	}
+	if (value->type != CYAML_MAPPING)
+		return 0;
+	for (const cyaml_schema_field_t *field = value->mapping.fields; field->key && !wrong;
+	     field++) {
+		snprintf(inner, sizeof(inner), "%s%s%s", path, path[0] ? "." : "", field->key);
+		wrong = check_numbers(document, &field->value, inner, error);
+	}
+	return wrong;
+}
+
 int file_load(struct document *document, struct file **file, char error[CONFIG_ERROR])
 {
 	struct complaint complaint = {0};
@@ -312,10 +362,16 @@ int file_load(struct document *document, struct file **file, char error[CONFIG_E
 	};
 	cyaml_data_t *data = NULL;
 	cyaml_err_t code;
+	int wrong;
 
 	code = cyaml_load_data(document->text, document->length, &settings, &schema, &data, NULL);
 	if (code != CYAML_OK)
 		return explain(document, code, &complaint, error);
+	wrong = check_numbers(document, &schema, "", error);
+	if (wrong) {
+		file_free(data);
+		return wrong;
+	}
 	*file = data;
 	return 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "document.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -31,9 +32,35 @@ static int read_file(struct document *document)
 	return error;
 }
 
+static int not_yaml(const struct document *document, const yaml_parser_t *parser, char *error,
+		    size_t size)
+{
+	return document_wrong(document, (unsigned int)parser->problem_mark.line + 1, error, size,
+			      "%s", parser->problem ? parser->problem : "not YAML");
+}
+
+/* What follows the document: nothing, or it would be silently without effect. */
+static int parse_end(const struct document *document, yaml_parser_t *parser, char *error,
+		     size_t size)
+{
+	yaml_document_t second;
+	int result = 0;
+
+	if (!yaml_parser_load(parser, &second))
+		return not_yaml(document, parser, error, size);
+	if (yaml_document_get_root_node(&second))
+		result = document_wrong(document, (unsigned int)second.start_mark.line + 1, error,
+					size,
+					"a second YAML document begins here; a configuration is "
+					"one document");
+	yaml_document_delete(&second);
+	return result;
+}
+
 static int parse(struct document *document, char *error, size_t size)
 {
 	yaml_parser_t parser;
+	int result;
 
 	if (!yaml_parser_initialize(&parser)) {
 		snprintf(error, size, "%s: out of memory", document->file);
@@ -41,13 +68,15 @@ static int parse(struct document *document, char *error, size_t size)
 	}
 	yaml_parser_set_input_string(&parser, document->text, document->length);
 	if (!yaml_parser_load(&parser, &document->tree)) {
-		snprintf(error, size, "%s:%zu: %s", document->file, parser.problem_mark.line + 1,
-			 parser.problem ? parser.problem : "not YAML");
+		result = not_yaml(document, &parser, error, size);
 		yaml_parser_delete(&parser);
-		return -EINVAL;
+		return result;
 	}
+	result = parse_end(document, &parser, error, size);
 	yaml_parser_delete(&parser);
-	return 0;
+	if (result)
+		yaml_document_delete(&document->tree);
+	return result;
 }
 
 int document_open(struct document *document, const char *file, char *error, size_t size)
@@ -190,5 +219,9 @@ int document_wrong(const struct document *document, unsigned int line, char *err
 	va_start(arguments, format);
 	vsnprintf(error + used, size - used, format, arguments);
 	va_end(arguments);
+	/* A value may have line ends; the message is one line. */
+	for (char *c = error + used; *c; c++)
+		if (iscntrl((unsigned char)*c))
+			*c = '?';
 	return -EINVAL;
 }

@@ -17,7 +17,8 @@ struct document {
 	yaml_document_t tree;
 };
 
-/* Read and parse: 0, or -errno with "FILE[:LINE]: what is wrong" in error. `file` is kept. */
+/* Read and parse: 0, or -errno with "FILE[:LINE]: what is wrong" in error. `file` is kept.
+ * More than one YAML document is wrong. */
 int document_open(struct document *document, const char *file, char *error, size_t size);
 void document_close(struct document *document);
 

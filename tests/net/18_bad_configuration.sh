@@ -35,6 +35,8 @@ row()
 row r1 "unknown key" 's/^  listen:/  lisen:/' 'lisen'
 row r1 "duplicate key" 's/^(  address: .*)$/\1\n\1/' 'address'
 row r1 "not a port" '0,/port: 80/s//port: 80000/' '80000|port'
+row r1 "a number with an exponent" '0,/port: 80/s//port: 8e1/' "port: '8e1' is not a number"
+row r1 "a second document" '$ s/$/\n---\nnode: r2/' 'second YAML document'
 row r1 "not an address" '0,/address: 10.7.0.2$/s//address: 10.7.0.300/' '10\.7\.0\.300'
 row r1 "overlapping services" 's/port: 443/port: 80/' 'shop'
 row r1 "the same name twice" 's/name: shop-tls/name: shop/' 'shop'

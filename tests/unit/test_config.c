@@ -201,9 +201,10 @@ static void defaults(void **state)
 /* Lines: node 1, tls 2, router 3, interfaces 4, address 5, then what the row appends from 6. */
 #define R "node: r1\n" TLS ROUTER
 /* Lines: node 1, tls 2, target 3, interfaces 4, address 5, routers 6, service_addresses 7. */
-#define T      "node: t1\n" TLS TARGET
-#define SHOP   "    - { name: shop, address: 203.0.113.10, port: 80 }\n"
-#define T_HEAD "node: t1\n" TLS "target:\n  interfaces: [eth0]\n  address: 10.7.0.11\n"
+#define T	   "node: t1\n" TLS TARGET
+#define SHOP	   "    - { name: shop, address: 203.0.113.10, port: 80 }\n"
+#define PORT(text) "  services:\n    - name: a\n      address: 203.0.113.10\n      port: " text "\n"
+#define T_HEAD	   "node: t1\n" TLS "target:\n  interfaces: [eth0]\n  address: 10.7.0.11\n"
 
 static const struct {
 	const char *text;
@@ -215,6 +216,11 @@ static const struct {
 	{"# nothing\n", 1, "the file is empty"},
 	{"node: [r1\n", 2, "did not find expected"},
 	{"node: r1\n\ttls: x\n", 2, "tab"},
+	{R "---\n" T, 6, "a second YAML document begins here"},
+	{"---\n" R "---\n", 7, "a second YAML document begins here"},
+	{R "...\nnode: r2\n", 7, "did not find expected <document start>"},
+	{R "---\nnode: [r2\n", 8, "did not find expected"},
+	{"{ node: r1 }\n]\n", 2, "did not find expected"},
 	{"- node\n", 1, "the file is not a section with the keys node, router"},
 	/* keys */
 	{R "  adress: 10.7.0.2\n", 6, "unknown key 'adress' in router; known are interfaces"},
@@ -260,6 +266,33 @@ static const struct {
 	 "tables.affinities: 99000000 is not"},
 	{R "tables: { connections: 4294967296 }\n", 6, "'4294967296' is not a number from 0"},
 	{T "  weight: 65536\n", 8, "target.weight: '65536' is not a number from 0 to 65535"},
+	/* numbers are decimal, to their end */
+	{R PORT("8e1"), 9,
+	 "router.services[0].port: '8e1' is not a number from 0 to 65535 (decimal digits, no "
+	 "leading zero)"},
+	{R PORT("0100"), 9, "router.services[0].port: '0100' is not a number"},
+	{R PORT("080"), 9, "router.services[0].port: '080' is not a number"},
+	{R PORT("00"), 9, "router.services[0].port: '00' is not a number"},
+	{R PORT("0x50"), 9, "router.services[0].port: '0x50' is not a number"},
+	{R PORT("1_000"), 9, "router.services[0].port: '1_000' is not a number"},
+	{R PORT("80.9"), 9, "router.services[0].port: '80.9' is not a number"},
+	{R PORT("80abc"), 9, "router.services[0].port: '80abc' is not a number"},
+	{R PORT("+80"), 9, "router.services[0].port: '+80' is not a number"},
+	{R PORT("' 80'"), 9, "router.services[0].port: ' 80' is not a number"},
+	{R PORT("\"80\\0\""), 9, "router.services[0].port: '80' is not a number"},
+	{R PORT("\"80\\n1\""), 9, "router.services[0].port: '80?1' is not a number"},
+	{R PORT("''"), 9, "router.services[0].port is not a number"},
+	{R PORT("-18446744073709551535"), 9, "'-18446744073709551535' is not a number"},
+	{R PORT("18446744073709551696"), 9, "'18446744073709551696' is not a number"},
+	{R "  services:\n" SHOP "    - { name: b, address: 203.0.113.11, port: 8e1 }\n", 8,
+	 "router.services[1].port: '8e1' is not a number"},
+	{R PORT("80") "      client_prefix: 2_4\n", 10,
+	 "router.services[0].client_prefix: '2_4' is not a number from 0 to 255"},
+	{T "  weight: 010\n", 8, "target.weight: '010' is not a number from 0 to 65535"},
+	{T "  affinity_quota: 1k\n", 8, "target.affinity_quota: '1k' is not a number"},
+	{R "tables: { connections: 1e6 }\n", 6, "tables.connections: '1e6' is not a number"},
+	{R "tables:\n  connections: 9\n  affinities: 1e6\n", 8,
+	 "tables.affinities: '1e6' is not a number"},
 	/* names */
 	{"node: R1\n" TLS ROUTER, 1, "node: 'R1' has a character other than"},
 	{"node: a/b\n" TLS ROUTER, 1, "node: 'a/b' has a character other than"},
@@ -322,6 +355,22 @@ static const struct {
 	{T_HEAD "  routers: [10.7.0.2:7562]\n  service_addresses: [203.0.113.10/24]\n", 7,
 	 "target.service_addresses[0]: '203.0.113.10/24' is not a prefix"},
 };
+
+/* What is next to those, and right. */
+static void not_errors(void **state)
+{
+	struct config *config;
+
+	(void)state;
+	config = load("---\n" R PORT("65535") "...\n# the end\n");
+	assert_int_equal(config->router.services[0].key.port, htons(65535));
+	config_free(config);
+
+	config = load(T "  weight: 0\n  affinity_quota: 4294967295\n");
+	assert_int_equal(config->target.weight, 0);
+	assert_int_equal(config->target.affinity_quota, UINT32_MAX);
+	config_free(config);
+}
 
 static void errors(void **state)
 {
@@ -423,8 +472,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(router_keys), cmocka_unit_test(service_keys),
 		cmocka_unit_test(other_keys),  cmocka_unit_test(defaults),
-		cmocka_unit_test(errors),      cmocka_unit_test(unreadable),
-		cmocka_unit_test(places),      cmocka_unit_test(mangled),
+		cmocka_unit_test(not_errors),  cmocka_unit_test(errors),
+		cmocka_unit_test(unreadable),  cmocka_unit_test(places),
+		cmocka_unit_test(mangled),
 	};
 
 	return cmocka_run_group_tests(tests, enter, leave);
