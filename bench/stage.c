@@ -88,7 +88,8 @@ static void show_log(const struct stage *stage)
 		fclose(file);
 }
 
-static int run_limpet(const struct stage *stage, const char *command)
+/* option: NULL if there is none. */
+static int run_limpet(const struct stage *stage, const char *command, const char *option)
 {
 	int status = 0;
 	pid_t child = fork();
@@ -102,7 +103,7 @@ static int run_limpet(const struct stage *stage, const char *command)
 			dup2(log, STDOUT_FILENO);
 			dup2(log, STDERR_FILENO);
 		}
-		execl(stage->options.limpet, "limpet", command, "--config", stage->config,
+		execl(stage->options.limpet, "limpet", command, "--config", stage->config, option,
 		      (char *)NULL);
 		_exit(127);
 	}
@@ -135,7 +136,7 @@ static void take_down(struct stage *stage)
 		return;
 	maps_close(&stage->maps);
 	close(stage->program);
-	run_limpet(stage, "unload");
+	run_limpet(stage, "unload", "--force");
 	stage->loaded = false;
 }
 
@@ -165,20 +166,20 @@ static int put_up(struct stage *stage, const struct scene *scene)
 	int agent, error = write_config(stage, scene);
 
 	if (!error)
-		error = run_limpet(stage, "load");
+		error = run_limpet(stage, "load", NULL);
 	if (error)
 		return error;
 	error = open_pins(stage);
 	if (error) {
 		fprintf(stderr, "bench: the pins cannot be opened: %s\n", strerror(-error));
-		run_limpet(stage, "unload");
+		run_limpet(stage, "unload", "--force");
 		return error;
 	}
 	stage->loaded = true;
 	stage->scene = *scene;
 	if (scene->is_target)
 		return fill_target(&stage->maps);
-	error = run_limpet(stage, "activate");
+	error = run_limpet(stage, "activate", NULL);
 	if (error)
 		return error;
 	agent = maps_open_pin(stage->pins, "programs", "router_agent");

@@ -7,9 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "bpffs.h"
 #include "commands.h"
 #include "control.h"
 #include "holders.h"
+#include "links.h"
 #include "log.h"
 
 #define AGENT_TIMEOUT_MS 1000
@@ -144,6 +146,17 @@ static void note_listeners(const struct config *config)
 	json_object_put(rows);
 }
 
+/* A note, since `limpet load`, which helps, may come next. */
+static void note_interfaces(const struct config *config)
+{
+	const char *interface = NULL;
+
+	if (bpffs_exists(config, LAYOUT_DIRECTORY))
+		interface = links_without_xdp(config, LAYOUT_DIRECTORY);
+	if (interface)
+		log_warning(LINKS_WITHOUT_XDP, interface);
+}
+
 int command_check(const struct config *config, int argc, char **argv)
 {
 	char text[CONFIG_ERROR];
@@ -156,6 +169,7 @@ int command_check(const struct config *config, int argc, char **argv)
 		log_error("%s", text);
 		return 1;
 	}
+	note_interfaces(config);
 	if (config->has_target) {
 		note_target(&config->target);
 		note_listeners(config);

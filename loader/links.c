@@ -144,6 +144,46 @@ static bool is_for_interface(int link, unsigned int index)
 	return !bpf_obj_get_info_by_fd(link, &info, &length) && info.xdp.ifindex == index;
 }
 
+static bool has_xdp(const struct config *config, const char *directory, const char *interface)
+{
+	const struct attachment at = {.config = config, .directory = directory};
+	unsigned int index = if_nametoindex(interface);
+	char name[LINK_NAME];
+	bool attached;
+	int link;
+
+	bpffs_xdp_name(interface, name);
+	link = index ? open_link(&at, name) : -1;
+	if (link < 0)
+		return false;
+	attached = is_for_interface(link, index);
+	close(link);
+	return attached;
+}
+
+const char *links_without_xdp(const struct config *config, const char *directory)
+{
+	const char *names[2 * CONFIG_MAX_INTERFACES];
+	unsigned int count = list_interfaces(config, names);
+
+	for (unsigned int i = 0; i < count; i++)
+		if (!has_xdp(config, directory, names[i]))
+			return names[i];
+	return NULL;
+}
+
+int links_check(const struct config *config, const char *directory)
+{
+	const char *names[2 * CONFIG_MAX_INTERFACES];
+	unsigned int count = list_interfaces(config, names);
+	int error = 0;
+
+	for (unsigned int i = 0; i < count && !error; i++)
+		if (!has_xdp(config, directory, names[i]))
+			error = xdp_check(names[i], if_nametoindex(names[i]));
+	return error;
+}
+
 static int update(int link, int program, const char *name)
 {
 	int error = bpf_link_update(link, program, NULL);

@@ -192,6 +192,8 @@ static int load_again(const struct config *config)
 	if (!error) {
 		error = apply_check(config, &objects.maps, false);
 		if (!error)
+			error = links_check(config, LAYOUT_DIRECTORY);
+		if (!error)
 			error = upgrade(config, &present, &objects);
 		objects_free(&objects);
 	}

@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bpffs.h"
 #include "commands.h"
 #include "control.h"
+#include "links.h"
 #include "log.h"
 #include "node.h"
 
@@ -52,6 +54,18 @@ static struct json_object *status_from_maps(const struct config *config, const s
 	return status;
 }
 
+/* Whatever the agent says, a router that sees no packets is not ready. */
+static void add_without_xdp(struct json_object *status, const struct config *config)
+{
+	const char *interface = links_without_xdp(config, LAYOUT_DIRECTORY);
+	struct json_object *router = NULL;
+
+	json_object_object_add(status, "interface_without_xdp",
+			       interface ? json_object_new_string(interface) : NULL);
+	if (interface && json_object_object_get_ex(status, "router", &router))
+		json_object_object_add(router, "ready", json_object_new_boolean(false));
+}
+
 static void add_counters(struct json_object *status, const struct maps *maps)
 {
 	struct json_object *counters = json_object_new_object();
@@ -91,6 +105,8 @@ static void print_status(struct json_object *status, const struct maps *maps)
 			       ? ", missing: "
 			       : "",
 		       strcmp(text(router, "missing"), "unknown") ? text(router, "missing") : "");
+	if (strcmp(text(status, "interface_without_xdp"), "unknown"))
+		printf(LINKS_WITHOUT_XDP "\n", text(status, "interface_without_xdp"));
 	if (maps_counters(maps, values))
 		return;
 	puts("counters (those that are not 0):");
@@ -118,6 +134,7 @@ int command_status(const struct config *config, int argc, char **argv)
 		json_object_put(status);
 		status = status_from_maps(config, node);
 	}
+	add_without_xdp(status, config);
 	if (json) {
 		add_counters(status, &node->maps);
 		puts(json_object_to_json_string_ext(status, JSON_C_TO_STRING_PRETTY));
@@ -131,6 +148,7 @@ int command_status(const struct config *config, int argc, char **argv)
 /* 0 ready, 1 not (says who is missing), 2 cannot tell. */
 int command_ready(const struct config *config, int argc, char **argv)
 {
+	const char *interface;
 	struct json_object *body;
 	int code, result = 2;
 
@@ -139,8 +157,14 @@ int command_ready(const struct config *config, int argc, char **argv)
 		fputs("limpet: usage: limpet ready\n", stderr);
 		return 2;
 	}
+	interface = bpffs_exists(config, LAYOUT_DIRECTORY)
+			    ? links_without_xdp(config, LAYOUT_DIRECTORY)
+			    : NULL;
 	body = ask(config, "/ready", &code);
-	if (code == 200) {
+	if (interface && config->has_router) {
+		printf("not ready: " LINKS_WITHOUT_XDP "\n", interface);
+		result = 1;
+	} else if (code == 200) {
 		puts("ready");
 		result = 0;
 	} else if (code == 503 && body) {

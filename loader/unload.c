@@ -150,6 +150,37 @@ static int unload(const struct config *config)
 	return error ? error : failed;
 }
 
+/* Its kernel holds the services' addresses: without XDP it answers the clients with resets. */
+static bool is_active_router(const struct config *config)
+{
+	struct router_role role;
+	struct maps maps;
+	__u32 zero = 0;
+	bool active;
+
+	if (maps_open(&maps, config->pin_path))
+		return false;
+	active = maps.fd[MAP_ROLE] >= 0 && !maps_get(&maps, MAP_ROLE, &zero, &role) &&
+		 role.role == ROLE_ACTIVE;
+	maps_close(&maps);
+	return active;
+}
+
+/* All of it, under the lock. */
+static int leave_and_unload(const struct config *config, bool loaded, bool force)
+{
+	int error;
+
+	if (!force && is_active_router(config)) {
+		log_error("%s is the active router: let another take over first (limpet "
+			  "deactivate, or stop keepalived), or use --force",
+			  config->node);
+		return -EBUSY;
+	}
+	error = leave(config, loaded);
+	return error && !force ? error : unload(config);
+}
+
 int command_unload(const struct config *config, int argc, char **argv)
 {
 	bool force = argc == 2 && !strcmp(argv[1], "--force");
@@ -164,9 +195,7 @@ int command_unload(const struct config *config, int argc, char **argv)
 	if (lock < 0 && lock != -ENOENT)
 		return 1;
 	loaded = bpffs_exists(config, LAYOUT_DIRECTORY) || bpffs_exists(config, BPFFS_NEW);
-	error = leave(config, loaded);
-	if (!error || force)
-		error = unload(config);
+	error = leave_and_unload(config, loaded, force);
 	if (lock >= 0)
 		close(lock);
 	if (error)

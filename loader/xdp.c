@@ -11,19 +11,25 @@
 
 #include "log.h"
 
+/* The number of the program that is there; 0: none. */
+static __u32 attached_program(unsigned int index)
+{
+	LIBBPF_OPTS(bpf_xdp_query_opts, query);
+
+	if (bpf_xdp_query((int)index, 0, &query))
+		return 0;
+	return query.drv_prog_id   ? query.drv_prog_id
+	       : query.skb_prog_id ? query.skb_prog_id
+				   : query.hw_prog_id;
+}
+
 /* Whose program is there? */
 static void say_foreign(const char *interface, unsigned int index)
 {
-	LIBBPF_OPTS(bpf_xdp_query_opts, query);
 	struct bpf_prog_info info = {0};
-	__u32 id = 0, length = sizeof(info);
-	int fd;
+	__u32 id = attached_program(index), length = sizeof(info);
+	int fd = bpf_prog_get_fd_by_id(id);
 
-	if (!bpf_xdp_query((int)index, 0, &query))
-		id = query.drv_prog_id	 ? query.drv_prog_id
-		     : query.skb_prog_id ? query.skb_prog_id
-					 : query.hw_prog_id;
-	fd = bpf_prog_get_fd_by_id(id);
 	if (fd >= 0) {
 		bpf_obj_get_info_by_fd(fd, &info, &length);
 		close(fd);
@@ -31,6 +37,14 @@ static void say_foreign(const char *interface, unsigned int index)
 	log_error("%s: XDP program %s (id %u) is attached already; remove it (`ip link set %s xdp "
 		  "off`, or `bpftool link detach` if it is a link's) and load again",
 		  interface, info.name[0] ? info.name : "?", id, interface);
+}
+
+int xdp_check(const char *interface, unsigned int index)
+{
+	if (!attached_program(index))
+		return 0;
+	say_foreign(interface, index);
+	return -EBUSY;
 }
 
 int xdp_attach(const char *interface, unsigned int index, int program)

@@ -7,4 +7,7 @@
  */
 int xdp_attach(const char *interface, unsigned int index, int program);
 
+/* Is the interface free for xdp_attach? -EBUSY with a line that says whose program is there. */
+int xdp_check(const char *interface, unsigned int index);
+
 #endif

@@ -31,6 +31,7 @@ for node in t1 t2 r1 r2; do
 	node_bpf_objects $node >"$LAB_DIR/$node/objects"
 	check "$node has BPF objects: $(wc -l <"$LAB_DIR/$node/objects")" test -s "$LAB_DIR/$node/objects"
 	stop_limpetd $node || exit 1
+	[ $node != r1 ] || check "r1: is active no more" on r1 limpet deactivate
 	check "$node: limpet unload" on $node limpet unload
 	check_soon "$node: every one of them is gone" 10 list_is_gone "$LAB_DIR/$node/objects"
 	difference=$(diff <(echo "${before[$node]}") <(state_of $node))

@@ -69,7 +69,7 @@ check_json "a target's own table needs nobody" "len(d) == 3" "$(rows "$holder" c
 check_is "nor does it need a note" "" "$(on "$holder" limpet show connections 2>&1 >/dev/null)"
 client_end held >/dev/null
 
-check "unload" on r1 limpet unload
+check "unload of the active router" on r1 limpet unload --force
 for words in status "show targets" "show connections" "show sync" "explain 198.18.0.1 shop" \
 	monitor "forget t1" reload activate; do
 	# shellcheck disable=SC2086

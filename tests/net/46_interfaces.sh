@@ -1,0 +1,59 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# An interface that was deleted and made anew has no XDP program: whoever asks is told so, and `limpet
+# load` helps. A load that meets another's program on one interface changes nothing on the others.
+set -u
+# shellcheck source=scripts/lab-lib.sh
+. "$(dirname "$0")/../../scripts/lab-lib.sh"
+test_begin "interfaces that are made anew, and that others use"
+
+lab_up && lab_serve && start_instances 1 || exit 1
+WORDS="eth0: no XDP program is attached: limpet load"
+
+agent_says_ready()
+{
+	on "$1" curl -sf --max-time 1 --unix-socket /run/limpet/control.sock http://limpet/ready
+}
+
+check_is "nothing is wrong" "" "$(on r2 sh -c 'limpet status; limpet check 2>&1' | grep "no XDP program")"
+on r2 ip link delete eth0 || exit 1
+check_is "r2, without the interface: not ready" "not ready: $WORDS" "$(on r2 limpet ready)"
+node_connect r2 || exit 1
+check_soon "limpetd has all that it wants" 20 agent_says_ready r2
+said=$(on r2 limpet ready)
+check_is "with a new one: not ready" 1 $?
+check_is "and why" "not ready: $WORDS" "$said"
+check "status says so" grep -qx "$WORDS" <<<"$(on r2 limpet status)"
+check_json "as JSON, too" "d['interface_without_xdp'] == 'eth0' and not d['router']['ready']" \
+	"$(on r2 limpet status --json)"
+check "check says so" grep -q "$WORDS" <<<"$(on r2 limpet check 2>&1)"
+check "load" on r2 limpet load
+check_soon "r2 is ready" 10 router_is_ready r2
+check_json "status as JSON" "d['interface_without_xdp'] is None" "$(on r2 limpet status --json)"
+takeover r2
+check_json "and forwards" "d['failed'] == 0" "$(client many --source 198.18.3.1-30)"
+
+# ---- another's program
+state_of_r2()
+{
+	node_bpf_objects r2 | sort
+	on r2 sh -c 'ls -R /sys/fs/bpf/limpet; ip link show eth0; ip link show eth1'
+}
+
+on r2 ip -batch - <<END || exit 1
+link add eth1 type veth peer name other
+link set eth1 up
+link set other up
+link set eth1 xdp object $LAB_BUILD/tests/net/pass.bpf.o section xdp
+END
+sed -i 's/interfaces: \[eth0\]/interfaces: [eth0, eth1]/' "$LAB_DIR/r2/etc/limpet.yaml"
+before=$(state_of_r2)
+said=$(on r2 limpet load 2>&1)
+check_is "load, with another's program on eth1, is refused" 1 $?
+check "in one line: $said" grep -qx "limpet: eth1: XDP program .* is attached already; .*" <<<"$said"
+check_is "one line" 1 "$(wc -l <<<"$said")"
+check_is "no program, link, pin or map is another" "" "$(diff <(echo "$before") <(state_of_r2))"
+on r2 ip link set eth1 xdp off || exit 1
+check "load without it" on r2 limpet load
+check_is "both are attached" 2 "$(on r2 ip link show | grep -c 'prog/xdp')"
+check "r2 is ready" router_is_ready r2
