@@ -14,6 +14,8 @@ DOCDIR  ?= $(PREFIX)/share/doc/limpet
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 
 BUILD   ?= build
+# One name for each file, however the folder is given: what depends on what is kept by name.
+override BUILD := $(abspath $(BUILD))
 CC      ?= gcc
 CLANG   ?= clang
 BPFTOOL ?= /usr/sbin/bpftool
