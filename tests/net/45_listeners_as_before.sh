@@ -67,7 +67,7 @@ check "unload says how many it has changed" grep -q "\b8 listeners as before" <<
 check_mss early "as before" "$as_early"
 as_late="700 1452 $none 1452 1400 700 $none"
 check_mss late "as before, but for its later choices" "$as_late"
-check "unload warns of none" eval '! grep -q "a listener on port" <<<"$said"'
+check_is "unload warns of none" "" "$(grep "a listener on port" <<<"$said")"
 check_soon "no listener holds the selector" 10 list_is_gone "$LAB_DIR/t1/objects"
 
 # Without a limpetd, and with a service that is no longer configured.
