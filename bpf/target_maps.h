@@ -63,6 +63,14 @@ struct {
 	__type(value, struct socket_note);
 } socket_notes SEC(".maps");
 
+/* Written by the tracker and limpetd, whichever lowers it; read by `limpet unload`. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct lowered_mss);
+} lowered_mss SEC(".maps");
+
 /* The CRHT. Written by tracker, selector (migration) and agent; read by request and limpetd. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -226,6 +226,19 @@ static __always_inline bool listens_for_service(struct bpf_sock *sk, __u32 famil
 	return search.found;
 }
 
+/* What `limpet unload` puts back. */
+static __always_inline int note_mss(struct bpf_sock *sk, __u16 present, __u16 mss)
+{
+	struct lowered_mss *lowered =
+		bpf_sk_storage_get(&lowered_mss, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+
+	if (!lowered)
+		return -ENOMEM;
+	lowered->before = present;
+	lowered->after = mss;
+	return 0;
+}
+
 /* sock_ops, for what tracing cannot do: the segments that a service's clients send must fit into
  * the encapsulation, from the first handshake on. */
 SEC("sockops")
@@ -247,6 +260,9 @@ int lower_mss(struct bpf_sock_ops *ctx)
 	tcp = kernel_address(sk);
 	bpf_core_read(&present, sizeof(present), &tcp->rx_opt.user_mss);
 	if (present && present <= mss)
+		return 1;
+	/* What could not be undone is left to limpetd, which tries again, and says so. */
+	if (note_mss(sk, present, mss))
 		return 1;
 	bpf_setsockopt(ctx, SOL_TCP, TCP_MAXSEG, &mss, sizeof(mss));
 	return 1;

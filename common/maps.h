@@ -43,6 +43,7 @@
 	X(INSTANCES, "target", "instances", __u32, struct instance)                             \
 	X(INSTANCE_LOAD, "target", "instance_load", __u32, struct instance_load)                \
 	X(SOCKET_NOTES, "target", "socket_notes", __u32, struct socket_note)                    \
+	X(LOWERED_MSS, "target", "lowered_mss", __u32, struct lowered_mss)                      \
 	X(TARGET_CONNECTIONS, "target", "connections", struct connection_key, struct target_connection) \
 	X(SOCKETS, "target", "sockets", __u64, struct socket_connection)                        \
 	X(CLIENTS, "target", "clients", struct client_key, struct client_count)                 \

@@ -523,6 +523,16 @@ struct socket_note {
 	__u32 guarded;	/* its group is the selector's: other reuseport programs are refused */
 };
 
+/*
+ * target/lowered_mss: storage of a listener, not cloned. Written by who lowers its TCP_MAXSEG
+ * before it does. `limpet unload` puts `before` back where `after` is still in force: any other
+ * value is a later choice of the program's own.
+ */
+struct lowered_mss {
+	__u16 before; /* 0: the program had chosen none */
+	__u16 after;
+};
+
 /* target/connections: the CRHT. key: struct connection_key; written by tracker and selector. */
 struct target_connection {
 	__u64 cookie;
@@ -743,6 +753,7 @@ LAYOUT_SIZE(group, 8 + 8 * MAX_MEMBERS);
 LAYOUT_SIZE(instance, 24);
 LAYOUT_SIZE(instance_load, 24);
 LAYOUT_SIZE(socket_note, 16);
+LAYOUT_SIZE(lowered_mss, 4);
 LAYOUT_SIZE(target_connection, 24);
 LAYOUT_SIZE(socket_connection, 20);
 LAYOUT_SIZE(client_key, 24);

@@ -8,8 +8,8 @@
 
 #include "maps.h"
 
-/* Detach the selector from every adopted listener, and let service listeners choose their MSS
- * again. How many. */
+/* Detach the selector from every adopted listener, and give those whose MSS was lowered the one
+ * back that they had. How many. */
 unsigned int release_listeners(const struct maps *maps);
 /* Remove the agent's addresses from lo. How many. */
 unsigned int release_addresses(void);

@@ -27,7 +27,8 @@ struct listener {
 	__u64 cookie;
 	__u32 inode;
 	__be16 port;
-	bool adopted, done;
+	bool adopted, served; /* served: on a service's port */
+	bool seen, changed;
 };
 
 struct listeners {
@@ -132,53 +133,80 @@ static int mark_port(void *context, const void *key, const void *value)
 	return 0;
 }
 
-/* Only those that are ours to change stay in the list. */
-static void choose(struct listeners *listeners, const struct maps *maps)
+/* Any of them may have a lowered MSS, by its socket's note, which its descriptor alone leads to:
+ * its service may be gone from the configuration. One that nobody lends is missed where Limpet is
+ * likely to have changed it. */
+static void mark(struct listeners *listeners, const struct maps *maps)
 {
 	static struct ports ports;
-	size_t kept = 0;
 
 	maps_walk(maps, MAP_LISTENERS, mark_adopted, listeners);
 	maps_walk(maps, MAP_SERVED, mark_port, &ports);
 	ports.served[0] = false;
 	for (size_t i = 0; i < listeners->count; i++)
-		if (listeners->all[i].adopted || ports.served[ntohs(listeners->all[i].port)])
-			listeners->all[kept++] = listeners->all[i];
-	listeners->count = kept;
+		listeners->all[i].served = ports.served[ntohs(listeners->all[i].port)];
 }
 
 /* ------------------------------------------------------------------------------------------
  * whose */
 
-static bool release(const struct maps *maps, struct listener *listener, int fd)
+static void detach(const struct maps *maps, const struct listener *listener, int fd)
 {
-	socklen_t length = sizeof(__u64);
-	struct socket_note note = {0};
+	struct socket_note note = {.cookie = listener->cookie};
 	__u32 socket = fd;
-	__u64 cookie;
 	int zero = 0;
 
-	if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) || cookie != listener->cookie)
-		return false;
 	/* Noted and not guarded: without a note of its own nobody may detach the selector. */
-	note.cookie = cookie;
 	maps_put(maps, MAP_SOCKET_NOTES, &socket, &note);
-	if (listener->adopted &&
-	    setsockopt(fd, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, &zero, sizeof(zero)) &&
+	if (setsockopt(fd, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, &zero, sizeof(zero)) &&
 	    errno != ENOENT) /* another of its group was first */
 		log_warning("a listener on port %u: the selector cannot be detached: %s",
 			    ntohs(listener->port), strerror(errno));
 	maps_delete(maps, MAP_SOCKET_NOTES, &socket);
-	if (setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &zero, sizeof(zero)))
-		log_warning("a listener on port %u: its MSS cannot be reset: %s",
-			    ntohs(listener->port), strerror(errno));
-	return true;
+}
+
+/* The MSS that it had before it was lowered, unless the program has chosen anew; whether it was put
+ * back. */
+static bool give_mss_back(const struct maps *maps, const struct listener *listener, int fd)
+{
+	struct lowered_mss lowered;
+	int present = 0, before;
+	socklen_t length = sizeof(present);
+	__u32 socket = fd;
+	bool back = false;
+
+	if (maps_get(maps, MAP_LOWERED_MSS, &socket, &lowered))
+		return false;
+	before = lowered.before;
+	if (!getsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &present, &length) &&
+	    present == lowered.after) {
+		back = !setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &before, sizeof(before));
+		if (!back)
+			log_warning("a listener on port %u: its MSS cannot be put back to %d: %s; "
+				    "restart its program to have it as it was",
+				    ntohs(listener->port), before, strerror(errno));
+	}
+	maps_delete(maps, MAP_LOWERED_MSS, &socket);
+	return back;
+}
+
+static void release(const struct maps *maps, struct listener *listener, int fd)
+{
+	socklen_t length = sizeof(__u64);
+	__u64 cookie;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) || cookie != listener->cookie)
+		return;
+	listener->seen = true;
+	if (listener->adopted)
+		detach(maps, listener, fd);
+	listener->changed = give_mss_back(maps, listener, fd) || listener->adopted;
 }
 
 static struct listener *find_inode(const struct listeners *listeners, unsigned long inode)
 {
 	for (size_t i = 0; i < listeners->count; i++)
-		if (listeners->all[i].inode == inode && !listeners->all[i].done)
+		if (listeners->all[i].inode == inode && !listeners->all[i].seen)
 			return &listeners->all[i];
 	return NULL;
 }
@@ -204,7 +232,7 @@ static void try_descriptor(const struct listeners *listeners, int process, int d
 	fd = (int)syscall(SYS_pidfd_getfd, process, atoi(name), 0);
 	if (fd < 0)
 		return;
-	listener->done = release(listeners->maps, listener, fd);
+	release(listeners->maps, listener, fd);
 	close(fd);
 }
 
@@ -236,7 +264,7 @@ unsigned int release_listeners(const struct maps *maps)
 
 	if (error)
 		log_warning("the listening sockets cannot be listed: %s", strerror(-error));
-	choose(&listeners, maps);
+	mark(&listeners, maps);
 	processes = listeners.count ? opendir("/proc") : NULL;
 	while (processes && (entry = readdir(processes)))
 		if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9')
@@ -245,8 +273,8 @@ unsigned int release_listeners(const struct maps *maps)
 		closedir(processes);
 
 	for (size_t i = 0; i < listeners.count; i++) {
-		released += listeners.all[i].done;
-		if (!listeners.all[i].done)
+		released += listeners.all[i].changed;
+		if (!listeners.all[i].seen && (listeners.all[i].adopted || listeners.all[i].served))
 			log_warning("a listener on port %u: no process could be found that lends "
 				    "it; restart its program to have it as it was",
 				    ntohs(listeners.all[i].port));

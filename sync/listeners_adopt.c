@@ -119,6 +119,22 @@ static int check_socket(int fd, char *why, size_t size)
 	return 0;
 }
 
+/* What `limpet unload` puts back. What it was lowered to earlier is no choice of the program's. */
+static int note_mss(const struct listeners *listeners, int fd, int present, int mss)
+{
+	const struct maps *maps = &listeners->target->agent->maps;
+	struct lowered_mss lowered = {0};
+	__u32 socket = fd;
+	int err = maps_get(maps, MAP_LOWERED_MSS, &socket, &lowered);
+
+	if (err && err != -ENOENT)
+		return err;
+	if (!lowered.after || lowered.after != present)
+		lowered.before = present == TCP_MSS_DEFAULT ? 0 : present;
+	lowered.after = mss;
+	return maps_put(maps, MAP_LOWERED_MSS, &socket, &lowered);
+}
+
 /* So that a client's full segments fit into the path with a router's outer header. A failure only
  * costs fragments, and they are counted. */
 static void lower_mss(const struct listeners *listeners, int fd, const struct diag_socket *socket,
@@ -127,17 +143,21 @@ static void lower_mss(const struct listeners *listeners, int fd, const struct di
 	const struct config_target *config = &listeners->target->config->target;
 	int mss = mss_of(listeners->mtu, !address_is_ipv4(&config->address),
 			 socket->family == AF_INET6 && !address_is_ipv4(&socket->local));
-	int present = 0;
+	int present = TCP_MSS_DEFAULT, err;
 	socklen_t length = sizeof(present);
 
 	/* The program's own choice stays if it is lower; the default is no choice. */
-	if (getsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &present, &length) == 0 &&
-	    present != TCP_MSS_DEFAULT && present <= mss)
+	err = getsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &present, &length) ? -errno : 0;
+	if (!err && present != TCP_MSS_DEFAULT && present <= mss)
 		return;
-	if (setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &mss, sizeof(mss)))
+	if (!err)
+		err = note_mss(listeners, fd, present, mss);
+	if (!err && setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &mss, sizeof(mss)))
+		err = -errno;
+	if (err)
 		log_warning("listener of process %u: its MSS cannot be lowered to %d: %s; large "
 			    "uploads through routers may hang",
-			    pid, mss, strerror(errno));
+			    pid, mss, strerror(-err));
 }
 
 /* Into the socket array, where the selector takes it from. */

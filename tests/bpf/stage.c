@@ -303,6 +303,7 @@ int stage_map(enum stage_map map)
 		[STAGE_GROUP_MAP] = tracker->maps.groups,
 		[STAGE_LISTENER_MAP] = tracker->maps.listeners,
 		[STAGE_NOTE_MAP] = tracker->maps.socket_notes,
+		[STAGE_MSS_MAP] = tracker->maps.lowered_mss,
 	};
 
 	return bpf_map__fd(maps[map]);

@@ -52,6 +52,7 @@ enum stage_map {
 	STAGE_GROUP_MAP,
 	STAGE_LISTENER_MAP,
 	STAGE_NOTE_MAP,
+	STAGE_MSS_MAP,
 	STAGE_MAPS
 };
 int stage_map(enum stage_map map); /* its descriptor */

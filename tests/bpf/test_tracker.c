@@ -329,6 +329,41 @@ static void test_mss_is_lowered(void **state)
 	assert_in_range(largest_segment(stage_connect(CLIENT, SERVICE4, 81)), 1, 500);
 }
 
+/* `before` is -1 where there is no note. */
+static void check_note(int listener, int before, unsigned int after)
+{
+	struct lowered_mss lowered = {0};
+	int error = bpf_map_lookup_elem(stage_map(STAGE_MSS_MAP), &listener, &lowered);
+
+	assert_int_equal(error, before < 0 ? -ENOENT : 0);
+	assert_int_equal(lowered.before, before < 0 ? 0 : before);
+	assert_int_equal(lowered.after, after);
+}
+
+static int listen_with(int mss, const char *address, unsigned int port)
+{
+	int fd = stage_bind(address, port);
+
+	assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &mss, sizeof(mss)), 0);
+	assert_int_equal(listen(fd, 16), 0);
+	return fd;
+}
+
+static void test_mss_is_noted(void **state)
+{
+	int listener = listen_with(STAGE_MSS4 + 1, SERVICE4, 80);
+
+	(void)state;
+	check_note(listener, STAGE_MSS4 + 1, STAGE_MSS4);
+	/* The kernel forgets the choice when it no longer listens, and with it what was lowered. */
+	assert_int_equal(shutdown(listener, SHUT_RD), 0);
+	assert_int_equal(listen(listener, 16), 0);
+	check_note(listener, 0, STAGE_MSS4);
+	check_note(stage_listen_plain(SERVICE4, 81), 0, STAGE_MSS4);
+	check_note(listen_with(500, SERVICE4, 81), -1, 0);
+	check_note(listen_with(STAGE_MSS4 + 1, SERVICE4, 8080), -1, 0); /* no service */
+}
+
 static void test_repair(void **state)
 {
 	struct agent_call call = {.op = AGENT_REPAIR_OPEN, .instance = 0, .id = 4711};
@@ -470,6 +505,7 @@ int main(void)
 		TEST(listener_events),
 		TEST(not_adopted),
 		TEST(mss_is_lowered),
+		TEST(mss_is_noted),
 		TEST(repair),
 		TEST(repair_without_the_sockets_entry),
 		TEST(correct_a_clients_count),
