@@ -194,8 +194,14 @@ static int put_note(struct listeners *listeners, int fd, const struct socket_not
 	return err;
 }
 
-/* The kernel gives later joiners of the group the program by itself; attaching it again changes
- * nothing. From then on the note keeps others from replacing it (bpf/request.bpf.c). */
+static bool is_steered_by_us(const struct listeners *listeners, uint64_t cookie)
+{
+	return listeners->steering && steering_of(listeners->steering, cookie) == STEERED_BY_US;
+}
+
+/* The kernel gives later joiners of the group the program by itself; attaching it again would only
+ * replace what an application has attached since the look at who steers. From then on the note
+ * keeps others from replacing it (bpf/request.bpf.c). */
 static int attach(struct listeners *listeners, int fd, struct socket_note *note, char *why,
 		  size_t size)
 {
@@ -203,7 +209,8 @@ static int attach(struct listeners *listeners, int fd, struct socket_note *note,
 
 	if (err)
 		return err;
-	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, &listeners->target->selector,
+	if (!is_steered_by_us(listeners, note->cookie) &&
+	    setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, &listeners->target->selector,
 		       sizeof(int))) {
 		err = -errno;
 		snprintf(why, size, "the selector cannot be attached: %s", strerror(-err));

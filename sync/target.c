@@ -324,7 +324,7 @@ int target_drain(struct target_part *target, uint64_t instance, bool end_affinit
 		target->end_affinities = end_affinities;
 	}
 	err = listeners_drain(target->listeners, instance, true);
-	target_condition_changed(target);
+	target_update_readiness(target);
 	if (err || !end_affinities)
 		return err;
 	ended = affinities_end_where(target, of_slot, &slot, END_OPERATOR);
@@ -339,7 +339,7 @@ int target_resume(struct target_part *target, uint64_t instance)
 	if (!instance)
 		target->end_affinities = false;
 	err = listeners_drain(target->listeners, instance, false);
-	target_condition_changed(target);
+	target_update_readiness(target);
 	return err;
 }
 
