@@ -18,6 +18,7 @@
 #define LIMPET_FLOW_ID_H
 
 #include "parse.h"
+#include "sip.h"
 
 struct flow_id {
 	__u64 word; /* an entry's, without stamp and target */
@@ -44,29 +45,6 @@ static __always_inline __u64 flow_mix(__u64 key, const __u64 secret[2])
 	return flow_round(key, secret[0] >> 32 ^ secret[1] << 32, 0x9e3779b97f4a7c15ULL);
 }
 
-struct sip {
-	__u64 a, b, c, d;
-};
-
-static __always_inline __u64 sip_rotate(__u64 word, __u32 by)
-{
-	return word << by | word >> (64 - by);
-}
-
-static __always_inline void sip_round(struct sip *sip)
-{
-	sip->a += sip->b;
-	sip->b = sip_rotate(sip->b, 13) ^ sip->a;
-	sip->a = sip_rotate(sip->a, 32);
-	sip->c += sip->d;
-	sip->d = sip_rotate(sip->d, 16) ^ sip->c;
-	sip->a += sip->d;
-	sip->d = sip_rotate(sip->d, 21) ^ sip->a;
-	sip->c += sip->b;
-	sip->b = sip_rotate(sip->b, 17) ^ sip->c;
-	sip->c = sip_rotate(sip->c, 32);
-}
-
 static __always_inline void sip_absorb(struct sip *sip, __u64 word)
 {
 	sip->d ^= word;
@@ -79,7 +57,7 @@ static __always_inline __u64 sip_finish(struct sip *sip)
 	sip_round(sip);
 	sip_round(sip);
 	sip_round(sip);
-	return sip->a ^ sip->b ^ sip->c ^ sip->d;
+	return sip_fold(sip);
 }
 
 /* The last word tells what is hashed from everything else that is. */
@@ -87,11 +65,9 @@ static __always_inline void flow_hash(const struct address *client, __u64 last,
 				      const __u64 secret[2], __u64 *hash, __u16 *guard)
 {
 	const __u32 *word = (const __u32 *)client->byte;
-	struct sip sip = {.a = secret[0] ^ 0x736f6d6570736575ULL,
-			  .b = secret[1] ^ 0x646f72616e646f6dULL ^ 0xee,
-			  .c = secret[0] ^ 0x6c7967656e657261ULL,
-			  .d = secret[1] ^ 0x7465646279746573ULL};
+	struct sip sip = sip_start(secret[0], secret[1]);
 
+	sip.b ^= 0xee; /* the output is of 128 bits */
 	sip_absorb(&sip, (__u64)word[1] << 32 | word[0]);
 	sip_absorb(&sip, (__u64)word[3] << 32 | word[2]);
 	sip_absorb(&sip, 20ULL << 56 | last);

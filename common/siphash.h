@@ -13,45 +13,19 @@
 #include <stdint.h>
 #include <string.h>
 
-struct siphash_state {
-	uint64_t a, b, c, d;
-};
+#include "sip.h"
 
-static inline uint64_t siphash_rotate(uint64_t x, unsigned int bits)
-{
-	return x << bits | x >> (64 - bits);
-}
-
-static inline void siphash_round(struct siphash_state *v)
-{
-	v->a += v->b;
-	v->b = siphash_rotate(v->b, 13) ^ v->a;
-	v->a = siphash_rotate(v->a, 32);
-	v->c += v->d;
-	v->d = siphash_rotate(v->d, 16) ^ v->c;
-	v->a += v->d;
-	v->d = siphash_rotate(v->d, 21) ^ v->a;
-	v->c += v->b;
-	v->b = siphash_rotate(v->b, 17) ^ v->c;
-	v->c = siphash_rotate(v->c, 32);
-}
-
-static inline void siphash_absorb(struct siphash_state *v, uint64_t word)
+static inline void siphash_absorb(struct sip *v, uint64_t word)
 {
 	v->d ^= word;
-	siphash_round(v);
-	siphash_round(v);
+	sip_round(v);
+	sip_round(v);
 	v->a ^= word;
 }
 
 static inline uint64_t siphash(const uint64_t key[2], const void *data, size_t length)
 {
-	struct siphash_state v = {
-		.a = key[0] ^ 0x736f6d6570736575ULL, /* "somepseudorandomlygeneratedbytes" */
-		.b = key[1] ^ 0x646f72616e646f6dULL,
-		.c = key[0] ^ 0x6c7967656e657261ULL,
-		.d = key[1] ^ 0x7465646279746573ULL,
-	};
+	struct sip v = sip_start(key[0], key[1]);
 	const unsigned char *in = data;
 	size_t left = length;
 	uint64_t word;
@@ -65,8 +39,8 @@ static inline uint64_t siphash(const uint64_t key[2], const void *data, size_t l
 	siphash_absorb(&v, le64toh(word) | (uint64_t)length << 56);
 	v.c ^= 0xff;
 	for (int i = 0; i < 4; i++)
-		siphash_round(&v);
-	return v.a ^ v.b ^ v.c ^ v.d;
+		sip_round(&v);
+	return sip_fold(&v);
 }
 
 #endif
