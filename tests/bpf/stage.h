@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "layout.h"
+#include "limpet/limpet.h"
 
 enum { SHOP, SHOP6, PLAIN, TIMED, STAGE_SERVICES };
 
@@ -73,8 +74,13 @@ int stage_listen(uint32_t slot, const char *address, unsigned int port);
 int stage_bind(const char *address, unsigned int port); /* with SO_REUSEPORT */
 /* One that nobody adopts. */
 int stage_listen_plain(const char *address, unsigned int port);
+/* One of each of the instances 0 … count - 1. */
+void stage_listen_all(uint32_t count, const char *address, unsigned int port);
 /* The rest of adoption, for a socket that listens. */
 void stage_adopt(int listener, uint32_t slot, const char *address, unsigned int port);
+
+/* Addresses of clients that have nothing to do with each other; good until the next call. */
+const char *stage_client(unsigned int number);
 
 /* Both ends of an established connection, and the instance whose listener has accepted it. */
 struct pair {
@@ -92,6 +98,10 @@ void stage_close_pair(struct pair *pair);
 
 /* setsockopt and getsockopt, 0 or -errno. */
 int stage_ask(int conn, uint32_t flags, uint32_t idle_ms, uint32_t max_life_ms);
+int stage_ask_default(int conn); /* without flags, with the service's times */
+struct limpet_affinity_status stage_status(int conn);
+/* A child does it; what it has returned, 0 or -errno. */
+int stage_in_child(int (*act)(int conn), int conn);
 
 struct affinity_key stage_key(const char *client);
 bool stage_affinity(const char *client, struct target_affinity *affinity);

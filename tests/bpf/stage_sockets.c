@@ -7,8 +7,10 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -55,6 +57,20 @@ int stage_bind(const char *text, unsigned int port)
 	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)), 0);
 	assert_int_equal(bind(fd, (struct sockaddr *)&address, length), 0);
 	return fd;
+}
+
+void stage_listen_all(uint32_t count, const char *address, unsigned int port)
+{
+	for (uint32_t slot = 0; slot < count; slot++)
+		stage_listen(slot, address, port);
+}
+
+const char *stage_client(unsigned int number)
+{
+	static char text[32];
+
+	snprintf(text, sizeof(text), "127.0.3.%u", number + 1);
+	return text;
 }
 
 int stage_listen_plain(const char *text, unsigned int port)
@@ -210,6 +226,33 @@ int stage_ask(int conn, uint32_t flags, uint32_t idle_ms, uint32_t max_life_ms)
 
 	return setsockopt(conn, SOL_LIMPET, LIMPET_AFFINITY, &options, sizeof(options)) ? -errno
 											: 0;
+}
+
+int stage_ask_default(int conn)
+{
+	return stage_ask(conn, 0, LIMPET_IDLE_DEFAULT, 0);
+}
+
+struct limpet_affinity_status stage_status(int conn)
+{
+	struct limpet_affinity_status status;
+
+	assert_int_equal(limpet_affinity_status(conn, &status), 0);
+	return status;
+}
+
+/* It tells by its exit status. */
+int stage_in_child(int (*act)(int conn), int conn)
+{
+	int status;
+	pid_t child = fork();
+
+	if (child == 0)
+		_exit(-act(conn));
+	assert_true(child > 0);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	return -WEXITSTATUS(status);
 }
 
 struct affinity_key stage_key(const char *client)

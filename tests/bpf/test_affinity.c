@@ -30,39 +30,6 @@
 #define OTHER	  "127.0.2.2"
 #define DEFAULT	  LIMPET_IDLE_DEFAULT
 
-static void listen_all(void)
-{
-	for (uint32_t slot = 0; slot < INSTANCES; slot++)
-		stage_listen(slot, SERVICE4, 80);
-}
-
-static struct limpet_affinity_status status_of(int conn)
-{
-	struct limpet_affinity_status status;
-
-	assert_int_equal(limpet_affinity_status(conn, &status), 0);
-	return status;
-}
-
-/* A child does it and tells by its exit status, 0 or an errno. */
-static int in_child(int (*act)(int conn), int conn)
-{
-	int status;
-	pid_t child = fork();
-
-	if (child == 0)
-		_exit(-act(conn));
-	assert_true(child > 0);
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_true(WIFEXITED(status));
-	return -WEXITSTATUS(status);
-}
-
-static int ask_default(int conn)
-{
-	return stage_ask(conn, 0, DEFAULT, 0);
-}
-
 /* --- ends
  * ----------------------------------------------------------------------------------------- */
 
@@ -78,7 +45,7 @@ static void test_idle_timer(void **state)
 	struct pair pair, again;
 
 	(void)state;
-	listen_all();
+	stage_listen_all(INSTANCES, SERVICE4, 80);
 	pair = stage_pair(CLIENT, SERVICE4, 80);
 	assert_int_equal(stage_ask(pair.server, 0, 100, 0), 0);
 	again = stage_pair(CLIENT, SERVICE4, 80);
@@ -86,7 +53,7 @@ static void test_idle_timer(void **state)
 	assert_true(stage_wait_connections(1));
 	/* It does not run while there is a connection. */
 	poll(NULL, 0, 200);
-	status = status_of(again.server);
+	status = stage_status(again.server);
 	assert_int_equal(status.state, LIMPET_AFFINITY_HERE);
 	assert_true(status.expires_in_ms == UINT64_MAX);
 	assert_int_equal(status.connections, 1);
@@ -99,7 +66,7 @@ static void test_idle_timer(void **state)
 	assert_int_equal(stage_instance_load(pair.instance).affinities, 0);
 	again = stage_pair(CLIENT, SERVICE4, 80);
 	if (again.instance == pair.instance)
-		assert_int_equal(status_of(again.server).reason, LIMPET_REASON_EXPIRED);
+		assert_int_equal(stage_status(again.server).reason, LIMPET_REASON_EXPIRED);
 	assert_int_equal(stage_reap(CLIENT), 0);
 	assert_int_equal(stage_reap(CLIENT), -ENOENT);
 }
@@ -152,12 +119,12 @@ static void test_maximum_life(void **state)
 	struct pair pair;
 
 	(void)state;
-	listen_all();
+	stage_listen_all(INSTANCES, SERVICE4, 80);
 	pair = stage_pair(CLIENT, SERVICE4, 80);
 	assert_int_equal(stage_ask(pair.server, 0, DEFAULT, 50), 0);
 	assert_true(stage_wait(is_over, CLIENT)); /* although the client is connected */
-	assert_int_equal(status_of(pair.server).state, LIMPET_AFFINITY_NONE);
-	assert_int_equal(status_of(pair.server).reason, LIMPET_REASON_EXPIRED);
+	assert_int_equal(stage_status(pair.server).state, LIMPET_AFFINITY_NONE);
+	assert_int_equal(stage_status(pair.server).reason, LIMPET_REASON_EXPIRED);
 }
 
 static void test_release(void **state)
@@ -167,21 +134,21 @@ static void test_release(void **state)
 	uint64_t id;
 
 	(void)state;
-	listen_all();
+	stage_listen_all(INSTANCES, SERVICE4, 80);
 	pair = stage_pair(CLIENT, SERVICE4, 80);
 	assert_int_equal(limpet_affinity_release(pair.server), -ENOENT);
 	assert_int_equal(limpet_affinity_request(pair.server, NULL), 0);
-	id = status_of(pair.server).id;
+	id = stage_status(pair.server).id;
 	stage_events(0, NULL);
 	assert_int_equal(limpet_affinity_release(pair.server), 0);
 	assert_int_equal(stage_events(EVENT_AFFINITY, NULL), 1);
-	assert_int_equal(status_of(pair.server).reason, LIMPET_REASON_RELEASED);
+	assert_int_equal(stage_status(pair.server).reason, LIMPET_REASON_RELEASED);
 	assert_int_equal(limpet_affinity_release(pair.server), -ENOENT);
 	assert_int_equal(stage_instance_load(pair.instance).affinities, 0);
 	assert_int_not_equal(stage_pair(CLIENT, SERVICE4, 80).instance, pair.instance);
 	/* What has ended is asked for again before it was reaped: with a new id. */
 	assert_int_equal(limpet_affinity_request(pair.server, NULL), 0);
-	assert_true(status_of(pair.server).id > id);
+	assert_true(stage_status(pair.server).id > id);
 	assert_true(stage_affinity(CLIENT, &affinity));
 	assert_int_equal(affinity.end, END_NONE);
 }
@@ -191,15 +158,15 @@ static void test_process_exit(void **state)
 	struct pair pair;
 
 	(void)state;
-	listen_all();
+	stage_listen_all(INSTANCES, SERVICE4, 80);
 	pair = stage_pair(CLIENT, SERVICE4, 80);
-	assert_int_equal(in_child(ask_default, pair.server), 0);
+	assert_int_equal(stage_in_child(stage_ask_default, pair.server), 0);
 	assert_int_equal(stage_events(EVENT_PROCESS_END, NULL), 1);
 	/* At once, with no agent: the look-up says so. */
-	assert_int_equal(status_of(pair.server).reason, LIMPET_REASON_PROCESS);
+	assert_int_equal(stage_status(pair.server).reason, LIMPET_REASON_PROCESS);
 	assert_int_not_equal(stage_pair(CLIENT, SERVICE4, 80).instance, pair.instance);
 	assert_int_equal(stage_reap(CLIENT), -EAGAIN);
-	assert_int_equal(status_of(pair.server).reason, LIMPET_REASON_PROCESS);
+	assert_int_equal(stage_status(pair.server).reason, LIMPET_REASON_PROCESS);
 	assert_int_equal(stage_reap(CLIENT), 0);
 	assert_int_equal(stage_entries(STAGE_PROCESS_MAP), 0);
 }
@@ -210,9 +177,9 @@ static void test_instance_end(void **state)
 	struct pair pair;
 
 	(void)state;
-	listen_all();
+	stage_listen_all(INSTANCES, SERVICE4, 80);
 	pair = stage_pair(CLIENT, SERVICE4, 80);
-	assert_int_equal(ask_default(pair.server), 0);
+	assert_int_equal(stage_ask_default(pair.server), 0);
 	instance = stage_instance(pair.instance);
 	instance.state = INSTANCE_DRAINING;
 	stage_put_instance(pair.instance, &instance);
@@ -220,7 +187,7 @@ static void test_instance_end(void **state)
 	instance.state = INSTANCE_ENDED;
 	stage_put_instance(pair.instance, &instance);
 	assert_int_not_equal(stage_pair(CLIENT, SERVICE4, 80).instance, pair.instance);
-	assert_int_equal(ask_default(pair.server), -EPERM);
+	assert_int_equal(stage_ask_default(pair.server), -EPERM);
 	assert_int_equal(stage_reap(CLIENT), -EAGAIN);
 }
 
@@ -244,18 +211,18 @@ static void test_ended_by_the_agent(void **state)
 	pair = stage_pair(CLIENT, SERVICE4, 80);
 	assert_int_equal(limpet_affinity_wait(pair.server, 10), -ENOENT);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		assert_int_equal(ask_default(pair.server), 0);
-		call.id = status_of(pair.server).id;
+		assert_int_equal(stage_ask_default(pair.server), 0);
+		call.id = stage_status(pair.server).id;
 		call.end = rows[i].end;
 		assert_int_equal(stage_call(&call), 0);
 		assert_int_equal(stage_call(&call), -ENOENT);
-		assert_int_equal(status_of(pair.server).reason, rows[i].reason);
+		assert_int_equal(stage_status(pair.server).reason, rows[i].reason);
 		assert_int_equal(limpet_affinity_wait(pair.server, 1000), rows[i].wait);
 	}
 	/* Not one that has come since. */
-	assert_int_equal(ask_default(pair.server), 0);
+	assert_int_equal(stage_ask_default(pair.server), 0);
 	assert_int_equal(stage_call(&call), -ENOENT);
-	assert_int_equal(status_of(pair.server).state, LIMPET_AFFINITY_HERE);
+	assert_int_equal(stage_status(pair.server).state, LIMPET_AFFINITY_HERE);
 	call.end = END_NONE;
 	assert_int_equal(stage_call(&call), -EINVAL);
 }
@@ -328,20 +295,20 @@ static void test_everywhere(void **state)
 	(void)state;
 	stage_listen(0, SERVICE4, 80);
 	pair = stage_pair(CLIENT, SERVICE4, 80);
-	assert_int_equal(ask_default(pair.server), 0);
+	assert_int_equal(stage_ask_default(pair.server), 0);
 	start = now_ms();
 	assert_int_equal(limpet_affinity_wait(pair.server, 100), -ETIMEDOUT);
 	assert_in_range(now_ms() - start, 99, 1000);
-	grant.id = status_of(pair.server).id - 1; /* of an earlier one */
+	grant.id = stage_status(pair.server).id - 1; /* of an earlier one */
 	bpf_map_update_elem(stage_map(STAGE_GRANT_MAP), &key, &grant, BPF_ANY);
-	assert_int_equal(status_of(pair.server).state, LIMPET_AFFINITY_HERE);
+	assert_int_equal(stage_status(pair.server).state, LIMPET_AFFINITY_HERE);
 	grant.id++;
 	bpf_map_update_elem(stage_map(STAGE_GRANT_MAP), &key, &grant, BPF_ANY);
 	assert_int_equal(limpet_affinity_wait(pair.server, 0), 0);
-	assert_int_equal(status_of(pair.server).instance, stage_instance(0).id);
+	assert_int_equal(stage_status(pair.server).instance, stage_instance(0).id);
 	/* It stays so when it is asked for again. */
-	assert_int_equal(ask_default(pair.server), 0);
-	assert_int_equal(status_of(pair.server).state, LIMPET_AFFINITY_EVERYWHERE);
+	assert_int_equal(stage_ask_default(pair.server), 0);
+	assert_int_equal(stage_status(pair.server).state, LIMPET_AFFINITY_EVERYWHERE);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, stage_begin, stage_end)

@@ -39,33 +39,6 @@ static int release(int conn)
 											  : 0;
 }
 
-static struct limpet_affinity_status status_of(int conn)
-{
-	struct limpet_affinity_status status;
-
-	assert_int_equal(limpet_affinity_status(conn, &status), 0);
-	return status;
-}
-
-/* A child does it and tells by its exit status, 0 or an errno. */
-static int in_child(int (*act)(int conn), int conn)
-{
-	int status;
-	pid_t child = fork();
-
-	if (child == 0)
-		_exit(-act(conn));
-	assert_true(child > 0);
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_true(WIFEXITED(status));
-	return -WEXITSTATUS(status);
-}
-
-static int ask_default(int conn)
-{
-	return stage_ask(conn, 0, DEFAULT, 0);
-}
-
 /* --- who may ask, and how
  * ------------------------------------------------------------------------- */
 
@@ -78,34 +51,34 @@ static void test_only_own_connections(void **state)
 
 	(void)state;
 	pair = stage_pair(CLIENT, SERVICE4, 80);
-	assert_int_equal(ask_default(listener), -EPERM);
-	assert_int_equal(ask_default(pair.client), -EPERM);
+	assert_int_equal(stage_ask_default(listener), -EPERM);
+	assert_int_equal(stage_ask_default(pair.client), -EPERM);
 	udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(ask_default(udp), -EPERM);
+	assert_int_equal(stage_ask_default(udp), -EPERM);
 	close(udp);
 	udp = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(ask_default(udp), -EPERM);
+	assert_int_equal(stage_ask_default(udp), -EPERM);
 	close(udp);
 	/* Reset by the client. */
 	gone = stage_pair(OTHER, SERVICE4, 80);
 	stage_reset(gone.client);
 	assert_true(stage_wait_connections(1));
-	assert_int_equal(ask_default(gone.server), -EPERM);
+	assert_int_equal(stage_ask_default(gone.server), -EPERM);
 	/* Disconnected, then a client of another server, from the service's own address and port.
 	 */
 	plain = stage_listen_plain("127.0.1.99", 9);
 	gone = stage_pair(OTHER, SERVICE4, 80);
 	assert_int_equal(connect(gone.server, &none, sizeof(none)), 0);
-	assert_int_equal(ask_default(gone.server), -EPERM);
+	assert_int_equal(stage_ask_default(gone.server), -EPERM);
 	elsewhere.sin_addr.s_addr = inet_addr("127.0.1.99");
 	assert_int_equal(connect(gone.server, (struct sockaddr *)&elsewhere, sizeof(elsewhere)), 0);
-	assert_int_equal(ask_default(gone.server), -EPERM);
+	assert_int_equal(stage_ask_default(gone.server), -EPERM);
 	assert_int_equal(stage_entries(STAGE_AFFINITY_MAP), 0);
 	stage_close(plain);
 	/* Half closed by the client: it may still ask. */
 	assert_int_equal(shutdown(pair.client, SHUT_WR), 0);
 	assert_int_equal(poll(&(struct pollfd){.fd = pair.server, .events = POLLIN}, 1, 1000), 1);
-	assert_int_equal(ask_default(pair.server), 0);
+	assert_int_equal(stage_ask_default(pair.server), 0);
 }
 
 /* Listener 0 is an instance's; `guarded` as the agent leaves it. */
@@ -240,7 +213,7 @@ static void test_service_without_affinity(void **state)
 	stage_listen(0, SERVICE4, 443);
 	pair = stage_pair(CLIENT, SERVICE4, 443);
 	assert_int_equal(limpet_affinity_request(pair.server, NULL), -EOPNOTSUPP);
-	assert_int_equal(status_of(pair.server).state, LIMPET_AFFINITY_NONE);
+	assert_int_equal(stage_status(pair.server).state, LIMPET_AFFINITY_NONE);
 }
 
 static void test_shared_listener(void **state)
@@ -251,13 +224,13 @@ static void test_shared_listener(void **state)
 	(void)state;
 	stage_listen(0, SERVICE4, 80);
 	pair = stage_pair(CLIENT, SERVICE4, 80);
-	assert_int_equal(ask_default(pair.server), 0);
+	assert_int_equal(stage_ask_default(pair.server), 0);
 	stage_events(0, NULL);
-	assert_int_equal(in_child(ask_default, pair.server), -EOPNOTSUPP);
+	assert_int_equal(stage_in_child(stage_ask_default, pair.server), -EOPNOTSUPP);
 	assert_int_equal(stage_events(EVENT_SHARED, &event), 1);
 	assert_int_equal(event.number, 0);
 	assert_int_equal(stage_instance_load(0).shared, 1);
-	assert_int_equal(ask_default(pair.server), -EOPNOTSUPP);
+	assert_int_equal(stage_ask_default(pair.server), -EOPNOTSUPP);
 }
 
 /* The asker's place is free when it is gone: no listener stays shared for ever. */
@@ -268,9 +241,9 @@ static void test_asker_succeeds_asker(void **state)
 	(void)state;
 	stage_listen(0, SERVICE4, 80);
 	pair = stage_pair(CLIENT, SERVICE4, 80);
-	assert_int_equal(in_child(ask_default, pair.server), 0);
-	assert_int_equal(in_child(ask_default, pair.server), 0);
-	assert_int_equal(ask_default(pair.server), 0);
+	assert_int_equal(stage_in_child(stage_ask_default, pair.server), 0);
+	assert_int_equal(stage_in_child(stage_ask_default, pair.server), 0);
+	assert_int_equal(stage_ask_default(pair.server), 0);
 	assert_int_equal(stage_instance_load(0).shared, 0);
 	assert_int_equal(stage_instance_load(0).affinities, 1);
 }
@@ -297,13 +270,13 @@ static void test_another_instance_holds_it(void **state)
 
 	(void)state;
 	at_two_instances(&first, &second);
-	assert_int_equal(ask_default(first.server), 0);
-	assert_int_equal(ask_default(second.server), -EEXIST);
+	assert_int_equal(stage_ask_default(first.server), 0);
+	assert_int_equal(stage_ask_default(second.server), -EEXIST);
 	/* Nor by force, while the service does not allow it. */
 	assert_int_equal(stage_ask(second.server, LIMPET_AFFINITY_TAKEOVER, DEFAULT, 0), -EEXIST);
 	service.takeover = 1;
 	stage_put_service(SHOP, &service);
-	assert_int_equal(ask_default(second.server), -EEXIST);
+	assert_int_equal(stage_ask_default(second.server), -EEXIST);
 	assert_true(stage_affinity(CLIENT, &before));
 	assert_int_equal(stage_ask(second.server, LIMPET_AFFINITY_TAKEOVER, DEFAULT, 0), 0);
 	assert_true(stage_affinity(CLIENT, &after));
@@ -312,26 +285,26 @@ static void test_another_instance_holds_it(void **state)
 	assert_int_equal(stage_instance_load(0).affinities, 0);
 	assert_int_equal(stage_instance_load(1).affinities, 1);
 	assert_int_equal(stage_pair(CLIENT, SERVICE4, 80).instance, 1);
-	assert_int_equal(status_of(first.server).state, LIMPET_AFFINITY_NONE);
+	assert_int_equal(stage_status(first.server).state, LIMPET_AFFINITY_NONE);
 	assert_int_equal(release(first.server), -ENOENT);
 	/* A life of its own begins, and the one that had it is told why. */
 	assert_true(after.created_ns > before.created_ns);
-	assert_int_equal(status_of(first.server).reason, LIMPET_REASON_LOST);
-	assert_int_equal(status_of(first.server).id, status_of(second.server).id);
+	assert_int_equal(stage_status(first.server).reason, LIMPET_REASON_LOST);
+	assert_int_equal(stage_status(first.server).id, stage_status(second.server).id);
 	assert_int_equal(limpet_affinity_wait(first.server, 0), -EEXIST);
-	assert_int_equal(status_of(second.server).reason, LIMPET_REASON_NONE);
+	assert_int_equal(stage_status(second.server).reason, LIMPET_REASON_NONE);
 	/* Also after it has ended there; not who never had it. */
 	assert_int_equal(release(second.server), 0);
-	assert_int_equal(status_of(first.server).reason, LIMPET_REASON_LOST);
-	assert_int_equal(ask_default(second.server), 0);
-	assert_int_equal(status_of(first.server).reason, LIMPET_REASON_NONE);
+	assert_int_equal(stage_status(first.server).reason, LIMPET_REASON_LOST);
+	assert_int_equal(stage_ask_default(second.server), 0);
+	assert_int_equal(stage_status(first.server).reason, LIMPET_REASON_NONE);
 }
 
 static void refuse(int conn)
 {
 	struct agent_call call = {.op = AGENT_END_AFFINITY,
 				  .affinity = stage_key(CLIENT),
-				  .id = status_of(conn).id,
+				  .id = stage_status(conn).id,
 				  .end = END_REFUSED};
 
 	assert_int_equal(stage_call(&call), 0);
@@ -344,17 +317,17 @@ static void test_refused_one_after_the_other(void **state)
 
 	(void)state;
 	at_two_instances(&first, &second);
-	assert_int_equal(ask_default(first.server), 0);
+	assert_int_equal(stage_ask_default(first.server), 0);
 	refuse(first.server);
-	assert_int_equal(ask_default(second.server), 0);
+	assert_int_equal(stage_ask_default(second.server), 0);
 	assert_int_equal(limpet_affinity_wait(first.server, 0), -EEXIST);
 	refuse(second.server);
 	assert_int_equal(limpet_affinity_wait(first.server, 0), -EEXIST);
 	assert_int_equal(limpet_affinity_wait(second.server, 0), -EEXIST);
 	/* Who has let go of it himself was refused nothing. */
-	assert_int_equal(ask_default(first.server), 0);
+	assert_int_equal(stage_ask_default(first.server), 0);
 	assert_int_equal(release(first.server), 0);
-	assert_int_equal(ask_default(second.server), 0);
+	assert_int_equal(stage_ask_default(second.server), 0);
 	assert_int_equal(limpet_affinity_wait(first.server, 0), -ENOENT);
 }
 
@@ -386,15 +359,15 @@ static void test_asking_again_updates(void **state)
 	assert_int_equal(after.idle_ns, 5000 * 1000000ULL);
 	assert_int_equal(after.created_ns, before.created_ns);
 	assert_int_equal(stage_instance_load(0).affinities, 1);
-	assert_in_range(status_of(pair.server).expires_in_ms, 65000, 70000);
+	assert_in_range(stage_status(pair.server).expires_in_ms, 65000, 70000);
 	/* What the application allows counts from its last word, the age from its first. */
 	make_older(8000);
-	assert_in_range(status_of(pair.server).expires_in_ms, 57000, 62000);
+	assert_in_range(stage_status(pair.server).expires_in_ms, 57000, 62000);
 	assert_int_equal(stage_ask(pair.server, 0, 5000, 40000), 0);
-	assert_in_range(status_of(pair.server).expires_in_ms, 35000, 40000);
-	assert_in_range(status_of(pair.server).age_ms, 8000, 13000);
+	assert_in_range(stage_status(pair.server).expires_in_ms, 35000, 40000);
+	assert_in_range(stage_status(pair.server).age_ms, 8000, 13000);
 	assert_int_equal(stage_ask(pair.server, 0, 5000, 0), 0);
-	assert_true(status_of(pair.server).expires_in_ms == UINT64_MAX);
+	assert_true(stage_status(pair.server).expires_in_ms == UINT64_MAX);
 }
 
 static void test_life_is_the_services_at_most(void **state)
@@ -419,12 +392,12 @@ static void test_life_is_the_services_at_most(void **state)
 
 		service.max_life_ns = rows[i].service_ms * 1000000ULL;
 		stage_put_service(SHOP, &service);
-		assert_int_equal(ask_default(pair.server), 0);
+		assert_int_equal(stage_ask_default(pair.server), 0);
 		make_older(rows[i].age_ms);
 		/* Twice: nothing is gained by asking again. */
 		assert_int_equal(stage_ask(pair.server, 0, DEFAULT, rows[i].asked_ms), 0);
 		assert_int_equal(stage_ask(pair.server, 0, DEFAULT, rows[i].asked_ms), 0);
-		left = status_of(pair.server).expires_in_ms;
+		left = stage_status(pair.server).expires_in_ms;
 		if (left > rows[i].left_ms || left + 5000 < rows[i].left_ms)
 			fail_msg("row %zu: %llu ms left", i, (unsigned long long)left);
 		assert_true(stage_affinity(CLIENT, &affinity));
@@ -432,15 +405,15 @@ static void test_life_is_the_services_at_most(void **state)
 		assert_int_equal(release(pair.server), 0);
 	}
 	/* A reload has shortened it: what is older ends, and a life begins anew. */
-	assert_int_equal(ask_default(pair.server), 0);
+	assert_int_equal(stage_ask_default(pair.server), 0);
 	make_older(2000);
-	id = status_of(pair.server).id;
+	id = stage_status(pair.server).id;
 	service.max_life_ns = 1000 * 1000000ULL;
 	stage_put_service(SHOP, &service);
-	assert_int_equal(ask_default(pair.server), 0);
-	assert_int_equal(status_of(pair.server).state, LIMPET_AFFINITY_HERE);
-	assert_true(status_of(pair.server).id > id);
-	assert_in_range(status_of(pair.server).age_ms, 0, 999);
+	assert_int_equal(stage_ask_default(pair.server), 0);
+	assert_int_equal(stage_status(pair.server).state, LIMPET_AFFINITY_HERE);
+	assert_true(stage_status(pair.server).id > id);
+	assert_in_range(stage_status(pair.server).age_ms, 0, 999);
 	assert_int_equal(stage_instance_load(0).affinities, 1);
 }
 
@@ -458,7 +431,7 @@ static void test_quota_and_full_table(void **state)
 	for (unsigned int i = 1; i <= 3; i++) {
 		snprintf(client, sizeof(client), "127.0.4.%u", i);
 		kept = stage_pair(client, SERVICE4, 80);
-		assert_int_equal(ask_default(kept.server), i <= 2 ? 0 : -ENOSPC);
+		assert_int_equal(stage_ask_default(kept.server), i <= 2 ? 0 : -ENOSPC);
 	}
 	assert_int_equal(stage_instance_load(0).affinities, 2);
 	instance.max_affinities = 0;
@@ -466,13 +439,13 @@ static void test_quota_and_full_table(void **state)
 	for (unsigned int i = 3; i <= STAGE_AFFINITIES + 4; i++) {
 		snprintf(client, sizeof(client), "127.0.4.%u", i);
 		pair = stage_pair(client, SERVICE4, 80);
-		if (ask_default(pair.server) == -ENOSPC)
+		if (stage_ask_default(pair.server) == -ENOSPC)
 			break;
 	}
 	assert_int_equal(stage_entries(STAGE_AFFINITY_MAP), STAGE_AFFINITIES);
 	assert_int_equal(stage_instance_load(0).affinities, STAGE_AFFINITIES);
-	assert_int_equal(ask_default(pair.server), -ENOSPC);
-	assert_int_equal(ask_default(kept.server), 0); /* what is there stays, and changes */
+	assert_int_equal(stage_ask_default(pair.server), -ENOSPC);
+	assert_int_equal(stage_ask_default(kept.server), 0); /* what is there stays, and changes */
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, stage_begin, stage_end)

@@ -28,28 +28,14 @@
 #define CLIENT	  "127.0.2.1"
 #define OTHER	  "127.0.2.2"
 
-static const char *other_client(unsigned int number)
-{
-	static char text[32];
-
-	snprintf(text, sizeof(text), "127.0.3.%u", number + 1);
-	return text;
-}
-
-static void listen_all(const char *address, unsigned int port)
-{
-	for (uint32_t slot = 0; slot < INSTANCES; slot++)
-		stage_listen(slot, address, port);
-}
-
 static void test_fewest_connections(void **state)
 {
 	struct pair pairs[10 * INSTANCES];
 
 	(void)state;
-	listen_all(SERVICE4, 80);
+	stage_listen_all(INSTANCES, SERVICE4, 80);
 	for (unsigned int i = 0; i < 10 * INSTANCES; i++)
-		pairs[i] = stage_pair(other_client(i), SERVICE4, 80);
+		pairs[i] = stage_pair(stage_client(i), SERVICE4, 80);
 	for (uint32_t slot = 0; slot < INSTANCES; slot++)
 		assert_int_equal(stage_instance_load(slot).connections, 10);
 	/* The instance that loses its connections gets the next ones. */
@@ -59,7 +45,7 @@ static void test_fewest_connections(void **state)
 	}
 	assert_true(stage_wait_connections(10 * (INSTANCES - 1)));
 	for (unsigned int i = 0; i < 10; i++)
-		assert_int_equal(stage_pair(other_client(100 + i), SERVICE4, 80).instance, 2);
+		assert_int_equal(stage_pair(stage_client(100 + i), SERVICE4, 80).instance, 2);
 }
 
 static void test_draining_gets_no_new_client(void **state)
@@ -67,12 +53,12 @@ static void test_draining_gets_no_new_client(void **state)
 	struct instance instance;
 
 	(void)state;
-	listen_all(SERVICE4, 80);
+	stage_listen_all(INSTANCES, SERVICE4, 80);
 	instance = stage_instance(1);
 	instance.state = INSTANCE_DRAINING;
 	stage_put_instance(1, &instance);
 	for (unsigned int i = 0; i < 12; i++)
-		assert_int_not_equal(stage_pair(other_client(i), SERVICE4, 80).instance, 1);
+		assert_int_not_equal(stage_pair(stage_client(i), SERVICE4, 80).instance, 1);
 	assert_int_equal(stage_instance_load(1).connections, 0);
 }
 
@@ -86,7 +72,7 @@ static void test_stalled_gets_nothing_and_recovers(void **state)
 	stage_adopt(stalled, 0, SERVICE4, 80);
 	stage_listen(1, SERVICE4, 80); /* does not accept either, but has room */
 	for (unsigned int i = 0; i < 60; i++)
-		clients[i] = stage_connect(other_client(i), SERVICE4, 80);
+		clients[i] = stage_connect(stage_client(i), SERVICE4, 80);
 	assert_true(stage_wait_connections(60));
 	queued = stage_instance_load(0).connections;
 	assert_in_range(queued, 3, 6);
@@ -94,7 +80,7 @@ static void test_stalled_gets_nothing_and_recovers(void **state)
 	for (unsigned int i = 0; i < 60; i++)
 		stage_accept(clients[i]);
 	for (unsigned int i = 0; i < 5; i++)
-		assert_int_equal(stage_pair(other_client(100 + i), SERVICE4, 80).instance, 0);
+		assert_int_equal(stage_pair(stage_client(100 + i), SERVICE4, 80).instance, 0);
 }
 
 static void test_all_stalled_are_served(void **state)
@@ -105,7 +91,7 @@ static void test_all_stalled_are_served(void **state)
 	assert_int_equal(listen(small, 8), 0);
 	stage_adopt(small, 0, SERVICE4, 80);
 	for (unsigned int i = 0; i < 8; i++)
-		assert_true(stage_connect(other_client(i), SERVICE4, 80) >= 0);
+		assert_true(stage_connect(stage_client(i), SERVICE4, 80) >= 0);
 	assert_true(stage_wait_connections(8));
 }
 
@@ -116,7 +102,7 @@ static void test_thousand_of_thousand(void **state)
 	uint64_t steered = stage_counter(COUNT_SELECT_AFFINITY);
 
 	(void)state;
-	listen_all(SERVICE4, 80);
+	stage_listen_all(INSTANCES, SERVICE4, 80);
 	first = stage_pair(CLIENT, SERVICE4, 80);
 	assert_int_equal(stage_ask(first.server, 0, LIMPET_IDLE_DEFAULT, 0), 0);
 	for (unsigned int i = 0; i < 1000; i++) {
@@ -124,7 +110,7 @@ static void test_thousand_of_thousand(void **state)
 		assert_int_equal(pair.instance, first.instance);
 		stage_close_pair(&pair);
 		if (i % 20 == 0)
-			others[stage_pair(other_client(i / 20), SERVICE4, 80).instance]++;
+			others[stage_pair(stage_client(i / 20), SERVICE4, 80).instance]++;
 	}
 	assert_int_equal(stage_counter(COUNT_SELECT_AFFINITY) - steered, 1000);
 	for (uint32_t slot = 0; slot < INSTANCES; slot++)
@@ -172,7 +158,7 @@ static void test_many_closed(void **state)
 	for (uint32_t slot = 0; slot < 20; slot++)
 		stage_close(closed[slot]);
 	for (unsigned int i = 0; i < 40; i++)
-		assert_int_equal(stage_pair(other_client(i), SERVICE4, 80).instance, 20);
+		assert_int_equal(stage_pair(stage_client(i), SERVICE4, 80).instance, 20);
 	stage_close(alive);
 }
 
@@ -195,7 +181,7 @@ static void test_successor_that_is_not_adopted(void **state)
 	assert_int_equal(poll(&(struct pollfd){.fd = server, .events = POLLIN}, 1, 1000), 1);
 	close(server);
 	for (unsigned int i = 0; i < 10; i++)
-		assert_true(stage_connect(other_client(i), SERVICE4, 80) >= 0);
+		assert_true(stage_connect(stage_client(i), SERVICE4, 80) >= 0);
 	stage_close(second);
 }
 
@@ -220,7 +206,7 @@ static void test_ipv6_clients_are_two(void **state)
 	struct pair first, second;
 
 	(void)state;
-	listen_all(SERVICE6, 80);
+	stage_listen_all(INSTANCES, SERVICE6, 80);
 	first = stage_pair("fd00:2::1", SERVICE6, 80);
 	second = stage_pair("fd00:2::2", SERVICE6, 80);
 	assert_int_not_equal(first.instance, second.instance);
@@ -238,7 +224,7 @@ static void test_ipv4_client_of_ipv6_wildcard(void **state)
 	struct pair first;
 
 	(void)state;
-	listen_all(NULL, 80);
+	stage_listen_all(INSTANCES, NULL, 80);
 	first = stage_pair(CLIENT, SERVICE4, 80);
 	assert_int_equal(stage_client_connections(CLIENT, first.instance), 1);
 	assert_int_equal(stage_ask(first.server, 0, LIMPET_IDLE_DEFAULT, 0), 0);
@@ -256,7 +242,7 @@ static void test_prefix(void **state)
 	(void)state;
 	service.client_prefix = 120; /* /24 */
 	stage_put_service(SHOP, &service);
-	listen_all(SERVICE4, 80);
+	stage_listen_all(INSTANCES, SERVICE4, 80);
 	first = stage_pair("127.0.2.9", SERVICE4, 80);
 	assert_int_equal(stage_ask(first.server, 0, LIMPET_IDLE_DEFAULT, 0), 0);
 	for (unsigned int i = 0; i < 5; i++)
@@ -277,7 +263,7 @@ static void test_unaccepted_connections_migrate(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < 12; i++)
-		clients[i] = stage_connect(other_client(i), SERVICE4, 80);
+		clients[i] = stage_connect(stage_client(i), SERVICE4, 80);
 	assert_true(stage_wait_connections(12));
 	stage_listen(1, SERVICE4, 80);
 	stage_close(first);
@@ -286,8 +272,8 @@ static void test_unaccepted_connections_migrate(void **state)
 	for (unsigned int i = 0; i < 12; i++) {
 		pair = stage_accept(clients[i]);
 		assert_int_equal(pair.instance, 1);
-		assert_int_equal(stage_client_connections(other_client(i), 0), 0);
-		assert_int_equal(stage_client_connections(other_client(i), 1), 1);
+		assert_int_equal(stage_client_connections(stage_client(i), 0), 0);
+		assert_int_equal(stage_client_connections(stage_client(i), 1), 1);
 		/* It is the new instance that asks. */
 		assert_int_equal(stage_ask(pair.server, 0, LIMPET_IDLE_DEFAULT, 0), 0);
 	}

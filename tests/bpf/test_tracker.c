@@ -28,20 +28,6 @@
 #define CLIENT	  "127.0.2.1"
 #define OTHER	  "127.0.2.2"
 
-static const char *other_client(unsigned int number)
-{
-	static char text[32];
-
-	snprintf(text, sizeof(text), "127.0.3.%u", number + 1);
-	return text;
-}
-
-static void listen_all(const char *address, unsigned int port)
-{
-	for (uint32_t slot = 0; slot < INSTANCES; slot++)
-		stage_listen(slot, address, port);
-}
-
 /* --- ends ----------------------------------------------------------------------------------------
  */
 
@@ -112,7 +98,7 @@ static void test_every_way_of_closing(void **state)
 	struct pair pair;
 
 	(void)state;
-	listen_all(SERVICE4, 80);
+	stage_listen_all(INSTANCES, SERVICE4, 80);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		pair = stage_pair(CLIENT, SERVICE4, 80);
 		assert_int_equal(stage_entries(STAGE_CONNECTION_MAP), 1);
@@ -137,7 +123,7 @@ static void test_killed_with_connections(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < 20; i++)
-		clients[i] = stage_connect(other_client(i), SERVICE4, 80);
+		clients[i] = stage_connect(stage_client(i), SERVICE4, 80);
 	assert_true(stage_wait_connections(20));
 	child = fork();
 	if (child == 0) {
@@ -163,7 +149,7 @@ static void test_either_program(void **state)
 	struct pair pair;
 
 	(void)state;
-	listen_all(SERVICE4, 80);
+	stage_listen_all(INSTANCES, SERVICE4, 80);
 	for (unsigned int open = 0; open < 2; open++) {
 		for (unsigned int end = 0; end < 2; end++) {
 			stage_track(rows[open][0], rows[open][1]);
@@ -190,7 +176,7 @@ static void test_churn(void **state)
 	int status;
 
 	(void)state;
-	listen_all(SERVICE4, 80);
+	stage_listen_all(INSTANCES, SERVICE4, 80);
 	pair = stage_pair(CLIENT, SERVICE4, 80);
 	assert_int_equal(stage_ask(pair.server, 0, 0, 0), 0);
 	stage_close_pair(&pair);
@@ -227,7 +213,7 @@ static void test_table_full(void **state)
 	struct pair pair;
 
 	(void)state;
-	listen_all(SERVICE4, 80);
+	stage_listen_all(INSTANCES, SERVICE4, 80);
 	for (unsigned int i = 0; i < STAGE_CONNECTIONS; i++) {
 		memcpy(&key.client, &i, sizeof(i));
 		assert_int_equal(bpf_map_update_elem(map, &key, &filler, BPF_NOEXIST), 0);
