@@ -9,7 +9,6 @@
 
 #define FLOW_LIMIT (1U << 24) /* client addresses that the wrapper can make */
 #define TARGETS	   100
-#define HANDSHAKES 4096 /* half-open at a time */
 #define FULL	   (1100 * 1024)
 
 /* family, services, connections, affinities */
@@ -36,6 +35,18 @@
 	.scene = ROUTER_SCENE(family, services, flows, 0),                                         \
 	.traffic = ACK_TRAFFIC(family, bytes, flows, services), .verdict = XDP_TX,                 \
 	.counted = COUNT_FORWARDED_PACKETS
+
+/* Of flows that are not, while a million others are. */
+#define UNKNOWN_ACKS(...)                                                                          \
+	.scene = ROUTER_SCENE(4, 1, MILLION, 0),                                                   \
+	.traffic = {.kind = PACKET_ACK,                                                            \
+		    .family = 4,                                                                   \
+		    .length = 64,                                                                  \
+		    .flows = FLOW_LIMIT - MILLION,                                                 \
+		    .base = MILLION,                                                               \
+		    .order = ORDER_SEQUENTIAL,                                                     \
+		    __VA_ARGS__},                                                                  \
+	.floor_established = true, .prepare = FULL
 
 /* SYNs of new clients, while a million connections are established. */
 #define NEW(clients, how)                                                                          \
@@ -75,25 +86,10 @@ const struct bench_case bench_cases[] = {
 	 .pace_ms = PACE_MS, .must = 0.81, .stretch = 0.57},
 	{"v4_synflood", "SYN flood", NEW(FLOW_LIMIT, ORDER_SEQUENTIAL), .packets = MILLION,
 	 .must = 0.39, .stretch = 0.24},
-	{"v4_first_ack", "first ACK", .scene = ROUTER_SCENE(4, 1, MILLION, 0),
-	 .traffic = {.kind = PACKET_ACK,
-		     .family = 4,
-		     .length = 64,
-		     .flows = FLOW_LIMIT - MILLION,
-		     .base = MILLION,
-		     .order = ORDER_SEQUENTIAL,
-		     .chunk_log = HANDSHAKES_LOG},
-	 .floor_established = true, .prepare = FULL, .packets = 16 << HANDSHAKES_LOG,
-	 .handshake = true, .verdict = XDP_TX, .counted = COUNT_FLOW_HALF_OPEN},
-	{"v4_ackflood", "ACKs of unknown flows", .scene = ROUTER_SCENE(4, 1, MILLION, 0),
-	 .traffic = {.kind = PACKET_ACK,
-		     .family = 4,
-		     .length = 64,
-		     .flows = FLOW_LIMIT - MILLION,
-		     .base = MILLION,
-		     .order = ORDER_SEQUENTIAL,
-		     .fresh = true},
-	 .floor_established = true, .prepare = FULL, .verdict = XDP_DROP,
+	{"v4_first_ack", "first ACK", UNKNOWN_ACKS(.chunk_log = HANDSHAKES_LOG),
+	 .packets = 16 << HANDSHAKES_LOG, .handshake = true, .verdict = XDP_TX,
+	 .counted = COUNT_FLOW_HALF_OPEN},
+	{"v4_ackflood", "ACKs of unknown flows", UNKNOWN_ACKS(.fresh = true), .verdict = XDP_DROP,
 	 .counted = COUNT_HELD_SIGHTING},
 	{"v4_syn_aff_1", "SYN, affinity among 1", RETURNING(1)},
 	{"v4_syn_aff_100k", "SYN, affinity among 100k", RETURNING(100000)},

@@ -53,23 +53,33 @@ static __always_inline __u16 fold(__u32 sum)
 	return ~sum;
 }
 
-static __always_inline int send4(struct xdp_md *context, const struct floor_target *target)
+/* Room for an outer header of this size, and the link header in front of it; NULL: not to be had,
+ * or nothing as large is behind it. */
+static __always_inline void *wrap(struct xdp_md *context, const struct floor_target *target,
+				  __u16 protocol, const int size)
 {
 	struct ethhdr *eth, *old;
-	struct iphdr *outer, *inner;
-	__u32 sum = 0;
 
-	if (bpf_xdp_adjust_head(context, -(int)sizeof(*outer)))
-		return XDP_DROP;
+	if (bpf_xdp_adjust_head(context, -size))
+		return NULL;
 	eth = (void *)(long)context->data;
-	outer = (void *)(eth + 1);
-	old = (void *)eth + sizeof(*outer);
-	inner = (void *)(old + 1);
-	if ((void *)(inner + 1) > (void *)(long)context->data_end)
-		return XDP_DROP;
+	old = (void *)eth + size;
+	if ((void *)(old + 1) + size > (void *)(long)context->data_end)
+		return NULL;
 	__builtin_memcpy(eth->h_source, old->h_dest, ETH_ALEN);
 	__builtin_memcpy(eth->h_dest, target->mac, ETH_ALEN);
-	eth->h_proto = bpf_htons(ETH_P_IP);
+	eth->h_proto = bpf_htons(protocol);
+	return eth + 1;
+}
+
+static __always_inline int send4(struct xdp_md *context, const struct floor_target *target)
+{
+	struct iphdr *outer = wrap(context, target, ETH_P_IP, sizeof(*outer)), *inner;
+	__u32 sum = 0;
+
+	if (!outer)
+		return XDP_DROP;
+	inner = (void *)(outer + 1) + ETH_HLEN;
 	*(__u16 *)outer = bpf_htons(0x4500 | inner->tos);
 	outer->tot_len = bpf_htons(bpf_ntohs(inner->tot_len) + sizeof(*outer));
 	outer->id = 0;
@@ -88,20 +98,11 @@ static __always_inline int send4(struct xdp_md *context, const struct floor_targ
 
 static __always_inline int send6(struct xdp_md *context, const struct floor_target *target)
 {
-	struct ethhdr *eth, *old;
-	struct ipv6hdr *outer, *inner;
+	struct ipv6hdr *outer = wrap(context, target, ETH_P_IPV6, sizeof(*outer)), *inner;
 
-	if (bpf_xdp_adjust_head(context, -(int)sizeof(*outer)))
+	if (!outer)
 		return XDP_DROP;
-	eth = (void *)(long)context->data;
-	outer = (void *)(eth + 1);
-	old = (void *)eth + sizeof(*outer);
-	inner = (void *)(old + 1);
-	if ((void *)(inner + 1) > (void *)(long)context->data_end)
-		return XDP_DROP;
-	__builtin_memcpy(eth->h_source, old->h_dest, ETH_ALEN);
-	__builtin_memcpy(eth->h_dest, target->mac, ETH_ALEN);
-	eth->h_proto = bpf_htons(ETH_P_IPV6);
+	inner = (void *)(outer + 1) + ETH_HLEN;
 	*(__u32 *)outer = bpf_htonl(0x60000000);
 	outer->payload_len = bpf_htons(bpf_ntohs(inner->payload_len) + sizeof(*inner));
 	outer->nexthdr = IPPROTO_IPV6;

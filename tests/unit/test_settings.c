@@ -1,42 +1,25 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What a reload cannot change: the addresses that packets are encapsulated with. */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
-#include <cmocka.h>
-
+#include "config_directory.h"
 #include "settings.h"
 
-static char directory[] = "/tmp/limpet-settings-XXXXXX";
-
-static struct config *load(const char *router, const char *router6, const char *target)
+static struct config *load_addresses(const char *router, const char *router6, const char *target)
 {
-	char error[CONFIG_ERROR];
-	struct config *config = NULL;
-	FILE *file = fopen("limpet.yaml", "w");
+	char text[1024], line6[128] = "";
 
-	assert_non_null(file);
-	fprintf(file, "node: n1\nrouter:\n  interfaces: [eth0]\n  address: \"%s\"\n", router);
 	if (router6[0])
-		fprintf(file, "  address6: \"%s\"\n", router6);
-	fprintf(file,
-		"  listen: 10.7.0.2:7562\n"
-		"  services: [ { name: shop, address: 203.0.113.10, port: 80 } ]\n"
-		"target:\n  interfaces: [eth0]\n  address: \"%s\"\n"
-		"  routers: [ \"10.7.0.2:7562\" ]\n  service_addresses: [ 203.0.113.0/24 ]\n"
-		"tls: { ca: ca.pem, certificate: n1.pem, key: n1.key }\n",
-		target);
-	assert_int_equal(fclose(file), 0);
-	if (config_load("limpet.yaml", &config, error))
-		fail_msg("%s", error);
-	return config;
+		snprintf(line6, sizeof(line6), "  address6: \"%s\"\n", router6);
+	snprintf(text, sizeof(text),
+		 "node: n1\nrouter:\n  interfaces: [eth0]\n  address: \"%s\"\n%s"
+		 "  listen: 10.7.0.2:7562\n"
+		 "  services: [ { name: shop, address: 203.0.113.10, port: 80 } ]\n"
+		 "target:\n  interfaces: [eth0]\n  address: \"%s\"\n"
+		 "  routers: [ \"10.7.0.2:7562\" ]\n  service_addresses: [ 203.0.113.0/24 ]\n"
+		 "tls: { ca: ca.pem, certificate: n1.pem, key: n1.key }\n",
+		 router, line6, target);
+	return load(text);
 }
 
 static void addresses(void **state)
@@ -55,7 +38,7 @@ static void addresses(void **state)
 		{"10.7.0.2", "2001:db8::2", "10.7.0.12",
 		 "limpet.yaml:10: target.address: loaded with 10.7.0.11;"},
 	};
-	struct config *config = load(rows[0].router, rows[0].router6, rows[0].target);
+	struct config *config = load_addresses(rows[0].router, rows[0].router6, rows[0].target);
 	struct settings loaded, kept, nothing = {0};
 
 	(void)state;
@@ -65,7 +48,7 @@ static void addresses(void **state)
 		char error[CONFIG_ERROR] = "";
 		int wrong;
 
-		config = load(rows[i].router, rows[i].router6, rows[i].target);
+		config = load_addresses(rows[i].router, rows[i].router6, rows[i].target);
 		assert_int_equal(settings_check(config, &nothing, error), 0);
 		wrong = settings_check(config, &loaded, error);
 		assert_int_equal(wrong, rows[i].wrong ? -EBUSY : 0);
@@ -81,7 +64,7 @@ static void addresses(void **state)
 /* A role that was not loaded has no address yet. */
 static void another_role(void **state)
 {
-	struct config *config = load("10.7.0.2", "", "10.7.0.11");
+	struct config *config = load_addresses("10.7.0.2", "", "10.7.0.11");
 	char error[CONFIG_ERROR];
 	struct settings loaded;
 
@@ -91,19 +74,6 @@ static void another_role(void **state)
 	memset(&loaded.target, 0, sizeof(loaded.target));
 	assert_int_equal(settings_check(config, &loaded, error), 0);
 	config_free(config);
-}
-
-static int enter(void **state)
-{
-	(void)state;
-	return mkdtemp(directory) ? chdir(directory) : -1;
-}
-
-static int leave(void **state)
-{
-	(void)state;
-	unlink("limpet.yaml");
-	return chdir("/") || rmdir(directory);
 }
 
 int main(void)
