@@ -2,7 +2,7 @@
 /*
  * layout.h - keys and values of every BPF map, their names and their sizes.
  *
- * The one header that BPF programs and user space share. It includes nothing of ours. Whoever
+ * What BPF programs and user space share of the maps. It includes nothing of ours. Whoever
  * changes the layout of anything in here raises LAYOUT_VERSION, which names the directory of the
  * pins: a program and a map of different versions never meet.
  *
