@@ -123,7 +123,10 @@ static __always_inline enum holder affinity_holder(const struct question *questi
 	if (!affinity)
 		return HOLDER_NONE;
 	*target = affinity->target;
-	return target_usable(affinity->target) ? HOLDER_USABLE : HOLDER_UNUSABLE;
+	if (!target_usable(affinity->target) ||
+	    !target_serves(affinity->target, question->key.service))
+		return HOLDER_UNUSABLE;
+	return HOLDER_USABLE;
 }
 
 /* A SYN that belongs to nothing that is known. */

@@ -47,6 +47,14 @@ struct {
 	__uint(max_entries, MAX_SERVICES);
 } service_state SEC(".maps");
 
+/* Written by limpetd; read by XDP. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct unserved);
+	__uint(max_entries, MAX_SERVICES);
+} unserved SEC(".maps");
+
 /* Of struct ring_element, which clang's BTF does not describe for an inner map: sizes alone. */
 struct ring {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -24,4 +24,12 @@ static __always_inline bool target_usable(__u32 number)
 	return (target_flags(number) & (TARGET_USABLE | TARGET_DEAD)) == TARGET_USABLE;
 }
 
+/* Has it a listener for this service, as far as it has said? */
+static __always_inline bool target_serves(__u32 number, __u32 service)
+{
+	const struct unserved *bits = bpf_map_lookup_elem(&unserved, &service);
+
+	return !bits || number >= MAX_TARGETS || !(bits->word[number / 64] >> number % 64 & 1);
+}
+
 #endif

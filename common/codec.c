@@ -234,6 +234,7 @@ static void visit_ready(struct cursor *c, struct message *message)
 {
 	visit_service_key(c, &message->ready.service);
 	visit_u32(c, &message->ready.instances);
+	visit_u32(c, &message->ready.draining);
 	visit_u32(c, &message->ready.connections);
 }
 
@@ -347,7 +348,7 @@ static const struct format {
 	[MESSAGE_HELLO] = {"HELLO", visit_hello, 6, 512},
 	[MESSAGE_SERVICE] = {"SERVICE", visit_service, 30 + 2 * NAME_MIN, 30 + 2 * NAME_MAX},
 	[MESSAGE_TARGET] = {"TARGET", visit_target, 9, 9},
-	[MESSAGE_READY] = {"READY", visit_ready, 27, 27},
+	[MESSAGE_READY] = {"READY", visit_ready, 31, 31},
 	[MESSAGE_AFFINITY] = {"AFFINITY", visit_affinity, 41 + NAME_MIN, 41 + NAME_MAX},
 	[MESSAGE_AFFINITY_END] = {"AFFINITY_END", visit_affinity_end, 16 + NAME_MIN, 16 + NAME_MAX},
 	[MESSAGE_CONNECTION] = {"CONNECTION", visit_connection, 37, 37},

@@ -25,6 +25,7 @@
 	X(ROUTER_SERVICES, "router", "services", __u32, struct router_service)                  \
 	X(ROUTER_SCOPES, "router", "scopes", __u32, struct scope)                               \
 	X(SERVICE_STATE, "router", "service_state", __u32, struct service_state)                \
+	X(UNSERVED, "router", "unserved", __u32, struct unserved)                               \
 	X(RINGS, "router", "rings", __u32, __u32)                                               \
 	X(TARGETS, "router", "targets", __u32, struct target)                                   \
 	X(FLOWS, "router", "flows", __u32, struct flow_set)                                     \

@@ -133,7 +133,7 @@ struct settings {
 	X(FLOW_EXPIRED, "noted flows no longer believed: their target has not reported them")   \
 	X(NEW_AFFINITY, "SYNs to the target that holds the client's affinity")                  \
 	X(NEW_DISTRIBUTED, "SYNs distributed over the weights")                                 \
-	X(AFFINITY_UNUSABLE, "SYNs distributed although an affinity exists: its target takes no connections") \
+	X(AFFINITY_UNUSABLE, "SYNs distributed although an affinity exists: its target takes none for the service") \
 	X(HELD_UNKNOWN, "dropped: unknown flow while targets are missing; TCP sends it again")  \
 	X(HELD_SIGHTING, "dropped: unknown flow, first seen less than 250 ms ago")              \
 	X(HELD_SYN, "dropped: SYN while the affinities are not here yet, at most 200 ms")       \
@@ -290,6 +290,16 @@ struct service_state {
 	__u32 ready_instances; /* wherever they are: a target that takes no connections now has
 				  them too */
 	__u32 generation;      /* of the ring: counts up at each switch */
+};
+
+/*
+ * router/unserved: by service number; written by limpetd. One bit a target: it has said that nobody
+ * listens for the service there, draining or not. An affinity that the client has there for other
+ * services of the scope does not lead its connections to this one astray. What a target has not
+ * said is 0.
+ */
+struct unserved {
+	__u64 word[MAX_TARGETS / 64];
 };
 
 /* router/rings: array of maps; the inner maps have RING_ELEMENTS of these. NO_NUMBER: no target. */
@@ -736,6 +746,7 @@ LAYOUT_SIZE(router_service, 88);
 LAYOUT_SIZE(service_slot, 24);
 LAYOUT_SIZE(scope, 32);
 LAYOUT_SIZE(service_state, 8);
+LAYOUT_SIZE(unserved, MAX_TARGETS / 8);
 LAYOUT_SIZE(ring_element, 8);
 LAYOUT_SIZE(target, 136);
 LAYOUT_SIZE(flow_set, 64);

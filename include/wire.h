@@ -101,6 +101,7 @@ struct message_target {
 struct message_ready {
 	struct service_key service;
 	uint32_t instances;   /* ready ones */
+	uint32_t draining;    /* that take clients with an affinity alone */
 	uint32_t connections; /* established */
 };
 

@@ -29,13 +29,21 @@ static const char *name_of(const struct node *node, __u16 target)
 								   : "no target";
 }
 
-static const char *usable(const struct node *node, __u16 target)
+/* Why an affinity to this target leads nowhere; NULL: it leads there. */
+static const char *unusable(const struct node *node, __u16 target, __u32 service)
 {
+	struct unserved unserved;
+
 	if (target >= MAX_TARGETS)
-		return "not usable";
+		return "is not usable";
 	if (node->targets[target].flags & TARGET_DEAD)
-		return "given up";
-	return node->targets[target].flags & TARGET_USABLE ? "usable" : "takes no new connections";
+		return "is given up";
+	if (!(node->targets[target].flags & TARGET_USABLE))
+		return "takes no new connections";
+	if (maps_get(&node->maps, MAP_UNSERVED, &service, &unserved) == 0 &&
+	    unserved.word[target / 64] >> target % 64 & 1)
+		return "has no listener for this service";
+	return NULL;
 }
 
 /* What XDP has noted of a flow. */
@@ -82,11 +90,13 @@ static int explain_known(const struct question *question, __u16 service)
 	return connection.state == CONNECTION_LINGERS ? -1 : 0;
 }
 
-static int explain_affinity(const struct question *question, const struct router_service *service)
+static int explain_affinity(const struct question *question, __u16 number)
 {
+	const struct router_service *service = &question->node->router_services[number];
 	struct affinity_key key = {.client = question->client, .scope = service->scope};
 	struct router_affinity affinity;
 	const struct node *node = question->node;
+	const char *why;
 
 	if (service->affinity == AFFINITY_NONE) {
 		puts("  the service has no affinity");
@@ -97,13 +107,12 @@ static int explain_affinity(const struct question *question, const struct router
 		printf("  no affinity in scope %s\n", node->router_scopes[service->scope].name);
 		return -1;
 	}
-	printf("  affinity in scope %s to %s (%s), which is %s\n",
+	why = unusable(node, affinity.target, number);
+	printf("  affinity in scope %s to %s (%s), which %s%s\n",
 	       node->router_scopes[service->scope].name, name_of(node, affinity.target),
 	       affinity.clock ? "in force everywhere" : "granted, not yet published",
-	       usable(node, affinity.target));
-	return affinity.target < MAX_TARGETS && node->targets[affinity.target].flags & TARGET_USABLE
-		       ? 0
-		       : -1;
+	       why ? "" : "is usable", why ? why : "");
+	return why ? -1 : 0;
 }
 
 static void explain_hash(const struct question *question, __u16 number)
@@ -144,8 +153,7 @@ static bool explain_router(const struct question *question)
 		if (wrong_family(question, &node->router_services[i].key))
 			return true;
 		printf("router %s:\n", node->config->node);
-		if (explain_known(question, i) &&
-		    explain_affinity(question, &node->router_services[i]))
+		if (explain_known(question, i) && explain_affinity(question, i))
 			explain_hash(question, i);
 		return true;
 	}

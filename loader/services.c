@@ -223,6 +223,7 @@ struct services_plan *services_plan(const struct config *config, const struct ma
 static int clear_new(const struct services_plan *plan, const struct maps *maps)
 {
 	const struct service_state none = {0};
+	const struct unserved nobody = {0};
 	int error = 0;
 
 	for (__u32 i = 0; i < MAX_SERVICES && !error; i++) {
@@ -231,6 +232,8 @@ static int clear_new(const struct services_plan *plan, const struct maps *maps)
 		error = maps_delete(maps, MAP_RINGS, &i);
 		if (!error || error == -ENOENT)
 			error = maps_put(maps, MAP_SERVICE_STATE, &i, &none);
+		if (!error)
+			error = maps_put(maps, MAP_UNSERVED, &i, &nobody);
 	}
 	return error;
 }

@@ -363,13 +363,13 @@ void listeners_release(struct listeners *listeners, const bool referred[MAX_INST
 }
 
 void listeners_readiness(const struct listeners *listeners, const struct service_key *service,
-			 uint32_t *instances, uint32_t *connections)
+			 struct message_ready *ready)
 {
 	const struct instance_table *table = listeners->table;
 	bool serves[MAX_INSTANCES] = {false};
 	struct instance_load load;
 
-	*instances = *connections = 0;
+	*ready = (struct message_ready){.service = *service};
 	for (unsigned int i = 0; i < MAX_LISTENERS; i++) {
 		const struct listener *listener = &table->listener[i];
 
@@ -380,9 +380,10 @@ void listeners_readiness(const struct listeners *listeners, const struct service
 	for (__u32 i = 0; i < MAX_INSTANCES; i++) {
 		if (!serves[i])
 			continue;
-		*instances += table->instance[i].kernel.state == INSTANCE_READY;
+		ready->instances += table->instance[i].kernel.state == INSTANCE_READY;
+		ready->draining += table->instance[i].kernel.state == INSTANCE_DRAINING;
 		if (maps_get(&listeners->target->agent->maps, MAP_INSTANCE_LOAD, &i, &load) == 0)
-			*connections += load.connections;
+			ready->connections += load.connections;
 	}
 }
 

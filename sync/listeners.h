@@ -34,10 +34,10 @@ int listeners_drain(struct listeners *listeners, uint64_t instance, bool drained
  * that entries of target/affinities name. */
 void listeners_release(struct listeners *listeners, const bool referred[MAX_INSTANCES]);
 
-/* What a service's READY says: ready instances with a listener for it, and the established
- * connections of all instances with one. */
+/* What a service's READY says: instances with a listener for it, ready or draining, and their
+ * established connections. */
 void listeners_readiness(const struct listeners *listeners, const struct service_key *service,
-			 uint32_t *instances, uint32_t *connections);
+			 struct message_ready *ready);
 
 /* The socket's inode, of one of the instance's listeners; 0: not known. */
 uint32_t listeners_inode(const struct listeners *listeners, unsigned int instance);

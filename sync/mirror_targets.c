@@ -350,6 +350,7 @@ int mirror_peer_ready(struct router_mirror *mirror, struct peer *peer,
 		return -ENOMEM;
 	slot = &peer->ready[service];
 	same = slot->valid && slot->said.instances == ready->instances &&
+	       slot->said.draining == ready->draining &&
 	       slot->said.connections == ready->connections;
 	slot->said = *ready;
 	slot->session = peer->session;

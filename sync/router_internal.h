@@ -2,8 +2,8 @@
 /*
  * router_internal.h - what the files of the router part share: router.c (start, role, reload, what
  * is asked), router_sessions.c (targets' sessions), router_tables.c (the pinned CRHT, the roster,
- * restart), router_targets.c (flags, rings, sync_state). The rules are the mirror's
- * (router_mirror.h).
+ * restart), router_targets.c (flags, rings, sync_state), router_unserved.c. The rules are the
+ * mirror's (router_mirror.h).
  */
 #ifndef LIMPET_ROUTER_INTERNAL_H
 #define LIMPET_ROUTER_INTERNAL_H
@@ -62,6 +62,7 @@ struct router_part {
 	struct router_service services[MAX_SERVICES];
 	struct scope scopes[MAX_SERVICES];
 	struct service_state service_state[MAX_SERVICES];
+	struct unserved unserved[MAX_SERVICES];
 
 	struct forward forwards[MAX_TARGETS];
 	unsigned int forward_limit; /* above the highest number in use */
@@ -107,6 +108,9 @@ void router_look_for_unattended(struct router_part *router);
 void router_echo_heard(void *context, const struct address *target, uint64_t sequence);
 const struct address *router_source(const struct router_part *router, const struct address *target);
 const char *router_state_name(const struct mirror_target *target);
+
+/* router_unserved.c */
+void router_update_unserved(struct router_part *router, __u16 service);
 
 /* For `limpet monitor`. */
 void router_event(struct router_part *router, const char *what, const char *name, const char *text);

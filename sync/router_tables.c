@@ -151,6 +151,16 @@ static int take_service_state(void *context, const void *key, const void *value)
 	return 0;
 }
 
+static int take_unserved(void *context, const void *key, const void *value)
+{
+	struct router_part *router = context;
+	__u32 number = *(const __u32 *)key;
+
+	if (number < MAX_SERVICES)
+		memcpy(&router->unserved[number], value, sizeof(router->unserved[number]));
+	return 0;
+}
+
 int router_read_services(struct router_part *router)
 {
 	const struct maps *maps = &router->agent->maps;
@@ -160,6 +170,8 @@ int router_read_services(struct router_part *router)
 		error = maps_walk(maps, MAP_ROUTER_SCOPES, take_scope, router);
 	if (!error)
 		error = maps_walk(maps, MAP_SERVICE_STATE, take_service_state, router);
+	if (!error)
+		error = maps_walk(maps, MAP_UNSERVED, take_unserved, router);
 	if (error)
 		log_error("services: cannot be read from the pinned maps: %s", strerror(-error));
 	return error;

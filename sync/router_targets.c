@@ -256,6 +256,7 @@ static void update_service(struct router_part *router, __u16 number, struct ring
 		/* One that nothing gets through to now is there all the same. */
 		state.ready_instances += work->inputs[i].instances;
 	}
+	router_update_unserved(router, number);
 	switched = rings_set(router->rings, number, work->targets, count);
 	if (switched < 0)
 		log_error("service %.31s: its ring cannot be pinned: %s; new connections go as "

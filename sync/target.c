@@ -132,13 +132,12 @@ void target_update_readiness(struct target_part *target)
 {
 	target->readiness_changed = false;
 	for (unsigned int i = 0; i < MAX_SERVICES; i++) {
-		uint32_t instances, connections;
+		struct message_ready ready;
 
 		if (!target->numbers->active[i])
 			continue;
-		listeners_readiness(target->listeners, &target->numbers->service[i].key, &instances,
-				    &connections);
-		target_mirror_ready(target->mirror, i, instances, connections);
+		listeners_readiness(target->listeners, &target->numbers->service[i].key, &ready);
+		target_mirror_ready(target->mirror, i, &ready);
 	}
 	target_condition_changed(target);
 }

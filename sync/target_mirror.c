@@ -394,18 +394,18 @@ static bool mark_ready(struct peer *peer, uint16_t service)
 	return marked;
 }
 
-void target_mirror_ready(struct target_mirror *mirror, uint16_t service, uint32_t instances,
-			 uint32_t connections)
+void target_mirror_ready(struct target_mirror *mirror, uint16_t service,
+			 const struct message_ready *ready)
 {
-	struct message_ready *ready;
+	struct message_ready *told;
 
 	if (service >= MAX_SERVICES)
 		return;
-	ready = &mirror->ready[service];
-	if (ready->instances == instances && ready->connections == connections)
+	told = &mirror->ready[service];
+	if (told->instances == ready->instances && told->draining == ready->draining &&
+	    told->connections == ready->connections)
 		return;
-	ready->instances = instances;
-	ready->connections = connections;
+	*told = *ready;
 	for (unsigned int i = 0; i < MAX_ROUTERS; i++) {
 		if (mirror->peers[i].view.connected && mark_ready(&mirror->peers[i], service))
 			wake(mirror, i);

@@ -78,11 +78,12 @@ void target_mirror_affinity(struct target_mirror *mirror, const struct affinity_
 void target_mirror_rescan_begin(struct target_mirror *mirror);
 void target_mirror_rescan_end(struct target_mirror *mirror);
 
-/* Own condition: told to every router when it differs from what was told last. Readiness is kept
- * by service number, also of services that no router sees yet. */
+/* Own condition: told to every router when it differs from what was told last. Readiness, whose
+ * own `service` is not used, is kept by service number, also of services that no router sees yet.
+ */
 void target_mirror_condition(struct target_mirror *mirror, const struct message_target *condition);
-void target_mirror_ready(struct target_mirror *mirror, uint16_t service, uint32_t instances,
-			 uint32_t connections);
+void target_mirror_ready(struct target_mirror *mirror, uint16_t service,
+			 const struct message_ready *ready);
 
 void target_mirror_tick(struct target_mirror *mirror,
 			uint64_t now_ms); /* digests are due each second */

@@ -320,6 +320,27 @@ static void test_affinity_unusable(void **state)
 	       COUNT_AFFINITY_UNUSABLE, COUNT_FORWARDED_PACKETS);
 }
 
+/* It has said that nobody listens for the service there: the affinity was made over another one of
+ * the scope. What follows a SYN that went there before follows it. */
+static void test_affinity_unserved(void **state)
+{
+	struct frame before = SYN(.from_port = 1), after = SYN(.from_port = 2);
+	struct frame ack = ACK(.from_port = 1, .sequence = 1001);
+
+	(void)state;
+	put_affinity(CLIENT, 0, T3);
+	EXPECT("it serves", before, XDP_TX, TO_T3(before), AFFINITY);
+	put_unserved(SHOP, T3, true);
+	put_unserved(PLAIN, T1, true);
+	EXPECT("it serves no more", after, XDP_TX, TO_T1(after), SERVICE, COUNT_AFFINITY_UNUSABLE,
+	       COUNT_FORWARDED_PACKETS);
+	EXPECT("its handshake goes on", ack, XDP_TX, TO_T3(ack), SERVICE, COUNT_FLOW_HALF_OPEN,
+	       COUNT_FORWARDED_PACKETS);
+	put_unserved(SHOP, T3, false);
+	EXPECT("it serves again", SYN(.from_port = 3), XDP_TX, TO_T3(SYN(.from_port = 3)),
+	       AFFINITY);
+}
+
 /* SYNs of services with affinity wait a little for the affinities. */
 static void test_syn_held(void **state)
 {
@@ -466,6 +487,7 @@ int main(void)
 		cmocka_unit_test_setup(test_affinity_scope, world_reset),
 		cmocka_unit_test_setup(test_affinity_prefix, world_reset),
 		cmocka_unit_test_setup(test_affinity_unusable, world_reset),
+		cmocka_unit_test_setup(test_affinity_unserved, world_reset),
 		cmocka_unit_test_setup(test_syn_held, world_reset),
 		cmocka_unit_test_setup(test_syn_held_unusable, world_reset),
 		cmocka_unit_test_setup(test_syn_at_standby, world_reset),

@@ -176,6 +176,14 @@ void put_ready(uint32_t service, uint32_t ready_instances)
 	put(program->maps.service_state, &service, &state);
 }
 
+void put_unserved(uint32_t service, uint16_t target, bool is)
+{
+	struct unserved bits = {0};
+
+	bits.word[target / 64] = (uint64_t)is << target % 64;
+	put(program->maps.unserved, &service, &bits);
+}
+
 void put_role(uint32_t role, uint32_t epoch, uint64_t since_ns)
 {
 	struct router_role value = {.since_ns = since_ns, .epoch = epoch, .role = role};
@@ -482,6 +490,8 @@ int world_reset(void **state)
 	empty(program->maps.probes);
 	drop_ring(GUESS_RING);
 	world_run_on(0);
+	for (uint32_t i = SHOP; i <= PLAIN6; i++)
+		put_unserved(i, T1, false);
 	put_peaceful_service(SHOP, "shop", VIP, 80, AFFINITY_BY_REQUEST);
 	put_peaceful_service(SHOP6, "shop6", VIP6, 80, AFFINITY_BY_REQUEST);
 	put_peaceful_service(PLAIN, "plain", VIP, 443, AFFINITY_NONE);

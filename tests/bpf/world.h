@@ -50,6 +50,7 @@ void put_ring(uint32_t service, uint16_t target);
 void put_ring_slots(uint32_t service, uint16_t (*slot)(uint32_t slot));
 void drop_ring(uint32_t service);
 void put_ready(uint32_t service, uint32_t ready_instances);
+void put_unserved(uint32_t service, uint16_t target, bool is); /* of all targets, this one alone */
 void put_role(uint32_t role, uint32_t epoch, uint64_t since_ns);
 void put_sync(uint32_t epoch, uint32_t in_sync, uint32_t affinities_in_sync);
 void put_connection(const char *client, uint16_t port, uint16_t service, uint16_t target,

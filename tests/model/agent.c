@@ -92,13 +92,13 @@ static void wake(void *context, unsigned int router)
 void target_tell(struct node_target *target)
 {
 	const struct message_target condition = {.weight = 100, .draining = target->draining};
-	uint32_t ready = 0;
+	struct message_ready ready = {0};
 
 	if (!target->mirror)
 		return;
 	for (unsigned int i = 0; i < INSTANCES; i++)
-		ready += target->ready[i];
-	target_mirror_ready(target->mirror, TARGET_SERVICE, ready, 0);
+		ready.instances += target->ready[i];
+	target_mirror_ready(target->mirror, TARGET_SERVICE, &ready);
 	target_mirror_condition(target->mirror, &condition);
 }
 

@@ -97,6 +97,13 @@ static inline unsigned int client_of(const struct address *address)
 	return address->byte[15] - 100U;
 }
 
+static inline void say_ready(uint16_t service, uint32_t instances, uint32_t connections)
+{
+	const struct message_ready ready = {.instances = instances, .connections = connections};
+
+	target_mirror_ready(world.mirror, service, &ready);
+}
+
 static inline struct service_key wire_service(unsigned int service)
 {
 	return (struct service_key){

@@ -53,7 +53,7 @@ static const struct valid {
 	{"TARGET", 9, {MESSAGE_TARGET, .target = {.weight = 100}}},
 	{"TARGET, draining", 9, {MESSAGE_TARGET, .target = {0, 4, true, false}}},
 	{"TARGET, draining, affinities end", 9, {MESSAGE_TARGET, .target = {1, 4, true, true}}},
-	{"READY", 27, {MESSAGE_READY, .ready = {SHOP, 4, 70000}}},
+	{"READY", 31, {MESSAGE_READY, .ready = {SHOP, 4, 2, 70000}}},
 	{"AFFINITY, a claim", 43,
 	 {MESSAGE_AFFINITY, .affinity = {.scope = "s", .client = V6, .id = 1}}},
 	{"AFFINITY, published, takeover", 73,

@@ -320,6 +320,10 @@ static void readiness(void **state)
 	world.target_changes = 0;
 	say(target, &ready);
 	assert_int_equal(world.target_changes, 0);
+	ready.ready.draining = 1;
+	say(target, &ready);
+	assert_int_equal(world.target_changes, 1);
+	assert_int_equal(router_mirror_ready(world.mirror, target, 1)->draining, 1);
 	ready.ready.service = service_key(77); /* not ours */
 	assert_int_equal(say(target, &ready), 0);
 	open_session("t1");

@@ -76,7 +76,7 @@ static void a_service_that_is_no_longer_served(void **state)
 	(void)state;
 	open_connection(0, 1, 1);
 	open_connection(2, 1, 1);
-	target_mirror_ready(world.mirror, SERVICE0 + 2, 4, 1);
+	say_ready(SERVICE0 + 2, 4, 1);
 	connect_router(0, ROLE_ACTIVE);
 	drain(0);
 	assert_int_equal(world.router[0].ready[2].instances, 4);

@@ -35,7 +35,7 @@ static void order_of_a_session(void **state)
 	open_connection(0, 1, 1);
 	request(0, 2);
 	request(1, 3);
-	target_mirror_ready(world.mirror, SERVICE0 + 1, 4, 9);
+	say_ready(SERVICE0 + 1, 4, 9);
 	connect_router(0, ROLE_ACTIVE);
 	say_barrier(0, 1);
 	for (size_t i = 0; i < COUNT(rows); i++)
@@ -362,8 +362,8 @@ static void condition_is_told_when_it_changes(void **state)
 	connect_router(0, ROLE_ACTIVE);
 	drain(0);
 	target_mirror_condition(world.mirror, &draining);
-	target_mirror_ready(world.mirror, SERVICE0, 1, 2);
-	target_mirror_ready(world.mirror, SERVICE0, 3, 4);
+	say_ready(SERVICE0, 1, 2);
+	say_ready(SERVICE0, 3, 4);
 	expect(0, MESSAGE_TARGET);
 	expect(0, MESSAGE_READY);
 	expect_nothing(0);
@@ -371,9 +371,9 @@ static void condition_is_told_when_it_changes(void **state)
 	assert_true(world.router[0].target.draining && world.router[0].target.end_affinities);
 	assert_int_equal(world.router[0].ready[0].instances, 3);
 	target_mirror_condition(world.mirror, &draining);
-	target_mirror_ready(world.mirror, SERVICE0, 3, 4);
-	target_mirror_ready(world.mirror, NO_NUMBER, 3, 4);
-	target_mirror_ready(world.mirror, SERVICE0 + SERVICES, 3, 4);
+	say_ready(SERVICE0, 3, 4);
+	say_ready(NO_NUMBER, 3, 4);
+	say_ready(SERVICE0 + SERVICES, 3, 4);
 	expect_nothing(0);
 }
 
