@@ -23,21 +23,12 @@ struct pass {
 	unsigned int count, room;
 	bool everything; /* not only what was heard of */
 	bool owners;	 /* see whether the processes of the instances are still theirs */
+	bool again;	 /* those that had no room are tried again */
 };
 
 static bool live(const struct instance_entry *entry)
 {
 	return entry->kernel.state == INSTANCE_READY || entry->kernel.state == INSTANCE_DRAINING;
-}
-
-/* Where it listens: the wildcard of IPv4 and that of IPv6 are the same address here. */
-static const char *place_text(const struct diag_socket *socket, char text[ADDRESS_TEXT])
-{
-	if (socket->family == AF_INET && address_is_zero(&socket->local))
-		snprintf(text, ADDRESS_TEXT, "0.0.0.0:%u", ntohs(socket->local_port));
-	else
-		endpoint_format(&socket->local, socket->local_port, text);
-	return text;
 }
 
 static struct heard *find_heard(struct listeners *listeners, uint64_t cookie)
@@ -56,27 +47,6 @@ static void forget_heard(struct listeners *listeners, uint64_t cookie)
 		*heard = listeners->heard[--listeners->heard_count];
 }
 
-void listener_refuse(struct listeners *listeners, const struct candidate *candidate,
-		     const char *why)
-{
-	struct unadoptable *entry =
-		unadoptable_add(&listeners->unadoptable, candidate->socket.cookie);
-	char text[ADDRESS_TEXT];
-
-	if (!entry)
-		return;
-	entry->pid = candidate->owner.pid;
-	entry->service = candidate->service;
-	entry->steered = strcmp(why, WHY_STEERED) == 0;
-	process_command(entry->pid, entry->command);
-	snprintf(entry->remedy, sizeof(entry->remedy), "%s", why);
-	if (unadoptable_find(&listeners->before, entry->cookie))
-		return;
-	log_warning("service %s: the listener of %s (pid %u) on %s is no instance: %s",
-		    listeners->target->numbers->service[candidate->service].name, entry->command,
-		    entry->pid, place_text(&candidate->socket, text), why);
-}
-
 static void adopted(struct listeners *listeners, const struct candidate *candidate)
 {
 	int slot = instances_find(listeners->table, candidate->socket.cookie);
@@ -90,7 +60,7 @@ static void adopted(struct listeners *listeners, const struct candidate *candida
 	entry = &listeners->table->instance[slot];
 	log_info("instance %llu: %s (pid %u) listens on %s", (unsigned long long)entry->kernel.id,
 		 process_command(entry->kernel.pid, command), entry->kernel.pid,
-		 place_text(&candidate->socket, text));
+		 listener_place(&candidate->socket, text));
 	listeners->look_again = true;
 	if (entry->kernel.listeners == 1) {
 		target_state_save(listeners->target, listeners->table);
@@ -114,8 +84,11 @@ static void visit(void *context, const struct diag_socket *socket)
 {
 	struct pass *pass = context;
 	struct listeners *listeners = pass->listeners;
+	const struct unadoptable *refused =
+		unadoptable_find(&listeners->unadoptable, socket->cookie);
 	struct heard *heard = find_heard(listeners, socket->cookie);
 	int slot = instances_find(listeners->table, socket->cookie);
+	bool tried_again = refused && refused->crowded && pass->again;
 	struct group_key group = listener_group(socket);
 	uint16_t service;
 
@@ -124,10 +97,10 @@ static void visit(void *context, const struct diag_socket *socket)
 		forget_heard(listeners, socket->cookie);
 		return;
 	}
-	if (!heard && !pass->everything)
+	if (!heard && !pass->everything && !tried_again)
 		return;
 	service = listeners_service(listeners, &group, socket->v6only);
-	if (service == NO_NUMBER || unadoptable_find(&listeners->unadoptable, socket->cookie)) {
+	if (service == NO_NUMBER || (refused && !tried_again)) {
 		forget_heard(listeners, socket->cookie);
 		return;
 	}
@@ -148,6 +121,17 @@ static void visit(void *context, const struct diag_socket *socket)
 	};
 }
 
+/* Who held it when it was heard of, or refused; 0: not known. */
+static uint32_t last_holder(struct listeners *listeners, uint64_t cookie)
+{
+	const struct unadoptable *refused = unadoptable_find(&listeners->unadoptable, cookie);
+	const struct heard *heard = find_heard(listeners, cookie);
+
+	if (heard)
+		return heard->pid;
+	return refused ? refused->pid : 0;
+}
+
 /* Who holds them: first whom the event named, then whoever it may be. */
 static void find_owners(struct pass *pass)
 {
@@ -156,10 +140,10 @@ static void find_owners(struct pass *pass)
 
 	for (unsigned int i = 0; i < pass->count; i++) {
 		struct candidate *candidate = &pass->candidates[i];
-		struct heard *heard = find_heard(pass->listeners, candidate->socket.cookie);
+		uint32_t pid = last_holder(pass->listeners, candidate->socket.cookie);
 
-		if (heard && heard->pid)
-			process_find_sockets(heard->pid, &candidate->owner, 1);
+		if (pid)
+			process_find_sockets(pid, &candidate->owner, 1);
 		missing += !candidate->owner.pid;
 	}
 	if (!missing)
@@ -227,14 +211,17 @@ static void adopt_all(struct pass *pass)
 		int err = listener_adopt(listeners, candidate, why, sizeof(why));
 
 		if (err == -EAGAIN) {
+			unadoptable_remove(&listeners->unadoptable, candidate->socket.cookie);
 			listener_hear(listeners, candidate->socket.cookie, candidate->owner.pid);
 			continue;
 		}
 		forget_heard(listeners, candidate->socket.cookie);
-		if (err)
-			listener_refuse(listeners, candidate, why);
-		else
-			adopted(listeners, candidate);
+		if (err) {
+			listener_refuse(listeners, candidate, err, why);
+			continue;
+		}
+		unadoptable_remove(&listeners->unadoptable, candidate->socket.cookie);
+		adopted(listeners, candidate);
 	}
 }
 
@@ -270,14 +257,15 @@ static void pass_over(struct listeners *listeners, bool everything, bool anew)
 {
 	struct pass pass = {.listeners = listeners,
 			    .everything = everything,
-			    .owners = everything || listeners->look_again};
+			    .owners = everything || listeners->look_again,
+			    .again = listeners->room};
 	int err;
 
 	if (anew) {
 		listeners->before = listeners->unadoptable;
 		listeners->unadoptable = (struct unadoptables){0};
 	}
-	listeners->look_again = false;
+	listeners->look_again = listeners->room = false;
 	err = diag_list(1 << TCP_LISTEN, visit, &pass);
 	if (err)
 		log_warning("listening sockets cannot be listed: %s; new instances are adopted at "
@@ -359,6 +347,7 @@ void listeners_release(struct listeners *listeners, const bool referred[MAX_INST
 		maps_put(maps, MAP_INSTANCE_LOAD, &i, &nothing);
 		instances_release(listeners->table, i);
 		listener_write_instance(listeners, i);
+		listeners_make_room(listeners);
 	}
 }
 

@@ -326,10 +326,14 @@ static int place(struct listeners *listeners, const struct candidate *candidate,
 	slot = instances_add(listeners->table, socket->cookie, &group, socket->v6only,
 			     candidate->owner.pid, candidate->owner.start);
 	if (slot == -EMLINK)
-		snprintf(why, size, "%d listeners share this address and port already; run fewer",
+		snprintf(why, size,
+			 "%d listeners share this address and port already; run fewer, or stop "
+			 "some: it is adopted then",
 			 MAX_MEMBERS);
 	else if (slot < 0)
-		snprintf(why, size, "no slot is left for another listener or instance");
+		snprintf(why, size,
+			 "no slot is left for another listener or instance; stop some: it is "
+			 "adopted then");
 	return slot;
 }
 

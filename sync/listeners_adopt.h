@@ -26,6 +26,7 @@ struct listeners {
 	struct steering *steering; /* NULL: cannot be told */
 	struct event *again;	   /* a pass over the listeners is due */
 	bool look_again; /* something was adopted: is its process still there in a second? */
+	bool room;	 /* there may be some now for those who had none */
 	uint32_t inode[MAX_LISTENERS]; /* of the socket in each slot, as listed last */
 	int mtu;		       /* smallest of the target's interfaces */
 
@@ -54,10 +55,16 @@ int listener_forget(struct listeners *listeners, const struct candidate *candida
 /* The selector chooses among its group again. */
 int listener_steer_again(struct listeners *listeners, const struct candidate *candidate);
 
-/* listeners.c */
-/* It cannot be adopted: remembered, and said unless that has been said before. */
-void listener_refuse(struct listeners *listeners, const struct candidate *candidate,
+/* listeners_refuse.c */
+/* Where it listens, as text; returns text. */
+const char *listener_place(const struct diag_socket *socket, char text[ADDRESS_TEXT]);
+/* It cannot be adopted, for this -errno: remembered, and said unless that has been said before. */
+void listener_refuse(struct listeners *listeners, const struct candidate *candidate, int err,
 		     const char *why);
+/* A listener or an instance has gone: those that had no room are tried again, soon. */
+void listeners_make_room(struct listeners *listeners);
+
+/* listeners.c */
 /* The group that it is in by how it is bound; and a service that it serves, NO_NUMBER: none. */
 struct group_key listener_group(const struct diag_socket *socket);
 uint16_t listeners_service(const struct listeners *listeners, const struct group_key *group,

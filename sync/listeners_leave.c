@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* listeners_leave.c - listeners that are instances' no more: they have closed, or somebody else's
  * program steers their group. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,6 +43,7 @@ static void remove_listener(struct listeners *listeners, unsigned int slot, cons
 		ended(listeners, over, why);
 	else
 		listener_write_instance(listeners, instance);
+	listeners_make_room(listeners);
 }
 
 void listener_closed(struct listeners *listeners, unsigned int slot)
@@ -100,7 +102,7 @@ static void lose(struct listeners *listeners, unsigned int slot)
 	maps_delete(&listeners->target->agent->maps, MAP_LISTENERS, &key);
 	remove_listener(listeners, slot, "somebody else's program steers its listeners");
 	if (candidate.service != NO_NUMBER)
-		listener_refuse(listeners, &candidate, WHY_STEERED);
+		listener_refuse(listeners, &candidate, -EBUSY, WHY_STEERED);
 }
 
 static void steer_again(struct listeners *listeners, unsigned int slot)

@@ -14,6 +14,7 @@ struct unadoptable {
 	char command[COMMAND_SIZE];
 	uint16_t service;
 	bool steered;	  /* by somebody else's program: adopted when that is gone */
+	bool crowded;	  /* there is no room for it: tried again when there may be */
 	char remedy[200]; /* "reason; what to do" */
 };
 
