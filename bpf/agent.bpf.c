@@ -98,6 +98,22 @@ static __always_inline int end_affinity(const struct agent_call *call)
 	return affinity_end(&key, call->id, call->end);
 }
 
+static __always_inline int set_asker(const struct agent_call *call)
+{
+	__u32 slot = call->instance, pid = call->count;
+	struct instance_load *load = bpf_map_lookup_elem(&instance_load, &slot);
+	struct process *process = bpf_map_lookup_elem(&processes, &pid);
+
+	if (!load)
+		return -EINVAL;
+	if (!process)
+		return -ENOENT;
+	if (__sync_val_compare_and_swap(&load->asker, call->id, process->incarnation) != call->id)
+		return -EAGAIN;
+	__sync_lock_test_and_set(&load->shared, 0);
+	return 0;
+}
+
 static __always_inline int operate(const struct agent_call *call)
 {
 	switch (call->op) {
@@ -114,6 +130,8 @@ static __always_inline int operate(const struct agent_call *call)
 		return repair_load(call);
 	case AGENT_REPAIR_CLIENT:
 		return repair_client(call);
+	case AGENT_SET_ASKER:
+		return set_asker(call);
 	}
 	return -EINVAL;
 }

@@ -144,7 +144,7 @@ static __always_inline int check_asker(__u32 slot, __u64 process)
 		if (asker == process)
 			return load->shared ? -EOPNOTSUPP : 0;
 		if (asker && process_lives(asker)) {
-			if (!__sync_lock_test_and_set(&load->shared, 1))
+			if (!__sync_lock_test_and_set(&load->shared, (__u32)process))
 				event_shared(slot, process);
 			return -EOPNOTSUPP;
 		}

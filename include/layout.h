@@ -519,7 +519,8 @@ struct instance_load {
 	__u32 affinities;
 	__u64 asker; /* incarnation of the process that asks over this instance's listeners; 0: none
 			yet */
-	__u32 shared; /* a second living process has asked: no affinities until the asker is gone */
+	__u32 shared;  /* a second living process has asked, its tgid: no affinities until the asker
+			  is gone, or limpetd sees that one of the two holds no listener */
 	__u32 changes; /* of the two counts: counts up, for who checks them */
 };
 
@@ -702,10 +703,12 @@ enum agent_op {
 			       -ENOENT */
 	/* Put right a count that was checked to be `count`, if it still is what it was then, `id`;
 	 * else -EAGAIN. */
-	AGENT_REPAIR_LOAD,  /* connections of `instance` */
-	AGENT_REPAIR_QUOTA, /* affinities of `instance` */
-	AGENT_REPAIR_CLIENT /* connections of client `affinity` to `instance`; id: the whole word,
-			       0: there was none */
+	AGENT_REPAIR_LOAD,   /* connections of `instance` */
+	AGENT_REPAIR_QUOTA,  /* affinities of `instance` */
+	AGENT_REPAIR_CLIENT, /* connections of client `affinity` to `instance`; id: the whole word,
+				0: there was none */
+	AGENT_SET_ASKER	     /* process `count`, which has asked, alone asks over `instance`, if its
+				asker is still `id`: else -EAGAIN; -ENOENT: it has exited */
 };
 
 struct agent_call {

@@ -203,13 +203,10 @@ static void read_common(struct affinities *affinities)
 {
 	struct target_part *target = affinities->target;
 	const struct instance_table *table = listeners_table(target->listeners);
-	struct instance_load load;
 
-	for (__u32 i = 0; i < MAX_INSTANCES; i++)
-		affinities->shared[i] =
-			table->instance[i].kernel.state != INSTANCE_FREE &&
-			maps_get(&target->agent->maps, MAP_INSTANCE_LOAD, &i, &load) == 0 &&
-			load.shared;
+	for (unsigned int i = 0; i < MAX_INSTANCES; i++)
+		affinities->shared[i] = table->instance[i].kernel.state != INSTANCE_FREE &&
+					listeners_shared(target->listeners, i);
 	for (unsigned int i = 0; i < MAX_SERVICES; i++)
 		affinities->scope_active[i] = services_scope_active(target->numbers, i);
 }

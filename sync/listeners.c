@@ -305,6 +305,8 @@ void listeners_closed(struct listeners *listeners, uint64_t cookie)
 void listeners_scan(struct listeners *listeners, bool anew)
 {
 	listeners_remove_closed(listeners);
+	memset(listeners->sharing, 0,
+	       sizeof(listeners->sharing)); /* they may have been passed on */
 	pass_over(listeners, true, anew);
 	for (unsigned int i = 0; i < MAX_INSTANCES; i++)
 		if (live(&listeners->table->instance[i]))

@@ -39,6 +39,10 @@ void listeners_release(struct listeners *listeners, const bool referred[MAX_INST
 void listeners_readiness(const struct listeners *listeners, const struct service_key *service,
 			 struct message_ready *ready);
 
+/* Have two processes that both accept on this instance's listeners asked for affinities? Looks at
+ * who holds them, and leaves the asking to the one of the two that does, if it is one. */
+bool listeners_shared(struct listeners *listeners, unsigned int slot);
+
 /* The socket's inode, of one of the instance's listeners; 0: not known. */
 uint32_t listeners_inode(const struct listeners *listeners, unsigned int instance);
 struct instance_table *listeners_table(struct listeners *listeners);

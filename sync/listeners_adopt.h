@@ -20,6 +20,12 @@ struct candidate {
 	unsigned int attempts; /* so far */
 };
 
+/* Two that both hold an instance's listeners, or neither does: as in its load. */
+struct sharing {
+	uint64_t asker;
+	uint32_t other;
+};
+
 struct listeners {
 	struct target_part *target;
 	struct instance_table *table;
@@ -28,7 +34,8 @@ struct listeners {
 	bool look_again; /* something was adopted: is its process still there in a second? */
 	bool room;	 /* there may be some now for those who had none */
 	uint32_t inode[MAX_LISTENERS]; /* of the socket in each slot, as listed last */
-	int mtu;		       /* smallest of the target's interfaces */
+	struct sharing sharing[MAX_INSTANCES];
+	int mtu; /* smallest of the target's interfaces */
 
 	/* Listeners that were heard of and are not adopted yet. */
 	struct heard {

@@ -229,8 +229,34 @@ static void test_shared_listener(void **state)
 	assert_int_equal(stage_in_child(stage_ask_default, pair.server), -EOPNOTSUPP);
 	assert_int_equal(stage_events(EVENT_SHARED, &event), 1);
 	assert_int_equal(event.number, 0);
-	assert_int_equal(stage_instance_load(0).shared, 1);
+	assert_int_equal(stage_instance_load(0).shared, event.pid);
 	assert_int_equal(stage_ask_default(pair.server), -EOPNOTSUPP);
+}
+
+/* limpetd has seen who of the two holds the listener. */
+static void test_asker_is_set(void **state)
+{
+	struct agent_call call = {.op = AGENT_SET_ASKER, .instance = 0, .count = getpid()};
+	struct pair pair;
+
+	(void)state;
+	stage_listen(0, SERVICE4, 80);
+	pair = stage_pair(CLIENT, SERVICE4, 80);
+	assert_int_equal(stage_ask_default(pair.server), 0);
+	assert_int_equal(stage_in_child(stage_ask_default, pair.server), -EOPNOTSUPP);
+	assert_int_equal(stage_ask_default(pair.server), -EOPNOTSUPP);
+
+	call.id = stage_instance_load(0).asker + 1;
+	assert_int_equal(stage_call(&call), -EAGAIN);
+	call.id = stage_instance_load(0).asker;
+	call.count = stage_instance_load(0).shared; /* has exited */
+	assert_int_equal(stage_call(&call), -ENOENT);
+	assert_int_not_equal(stage_instance_load(0).shared, 0);
+	call.count = getpid();
+	assert_int_equal(stage_call(&call), 0);
+	assert_int_equal(stage_instance_load(0).shared, 0);
+	assert_int_equal(stage_instance_load(0).asker, call.id);
+	assert_int_equal(stage_ask_default(pair.server), 0);
 }
 
 /* The asker's place is free when it is gone: no listener stays shared for ever. */
@@ -459,6 +485,7 @@ int main(void)
 		TEST(other_levels_are_untouched),
 		TEST(service_without_affinity),
 		TEST(shared_listener),
+		TEST(asker_is_set),
 		TEST(asker_succeeds_asker),
 		TEST(another_instance_holds_it),
 		TEST(refused_one_after_the_other),

@@ -190,7 +190,7 @@ def serve(listener):
         threading.Thread(target=Connection(sock, listener).serve, daemon=True).start()
 
 
-def main():
+def arguments():
     parser = argparse.ArgumentParser()
     parser.add_argument("--bind", default="::")
     parser.add_argument("--port", type=int, default=80)
@@ -200,8 +200,11 @@ def main():
     parser.add_argument("--steer", action="store_true", help="with a reuseport program of its own")
     parser.add_argument("--fork", type=int, default=0, help="so many processes share the listener")
     parser.add_argument("--fd", type=int, help="a listener that was inherited")
-    options = parser.parse_args()
+    return parser.parse_args()
 
+
+def main():
+    options = arguments()
     listener = listen(options, options.port)
     for _ in range(options.fork):
         if os.fork() == 0:
