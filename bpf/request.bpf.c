@@ -21,6 +21,9 @@
 
 #define MS_NS 1000000ULL
 
+/* Set before loading: the namespace of this node (0: any). */
+const volatile __u64 netns_cookie = 0;
+
 _Static_assert((int)END_RELEASED == LIMPET_REASON_RELEASED, "reason");
 _Static_assert((int)END_OPERATOR == LIMPET_REASON_OPERATOR, "reason");
 _Static_assert((int)END_EXPIRED == LIMPET_REASON_EXPIRED, "reason");
@@ -247,6 +250,27 @@ static __always_inline int set_option(struct bpf_sockopt *ctx)
 	return error;
 }
 
+/* A socket of another network namespace under the cgroup: a container's, say. There is no Limpet
+ * there, or one of its own. */
+static __always_inline bool is_elsewhere(struct bpf_sockopt *ctx)
+{
+	return netns_cookie && bpf_get_netns_cookie(ctx) != netns_cookie;
+}
+
+/*
+ * Not ours: it goes on as it is, with what programs of others have made of it. The kernel shows a
+ * page of a larger value, and nothing of one that it has only told the size of; with 0 it keeps to
+ * the application's own buffer, and so it must be told for those.
+ */
+static __always_inline int leave(struct bpf_sockopt *ctx)
+{
+	long shown = ctx->optval_end - ctx->optval;
+
+	if (ctx->optlen > shown)
+		ctx->optlen = 0;
+	return 1;
+}
+
 /*
  * An application that attaches a reuseport program of its own to an instance's listener, or
  * detaches ours, would take the whole group from the selector, and no affinity would hold there.
@@ -262,7 +286,7 @@ static __always_inline bool takes_steering(struct bpf_sockopt *ctx)
 	    (ctx->optname != SO_ATTACH_REUSEPORT_CBPF && ctx->optname != SO_ATTACH_REUSEPORT_EBPF &&
 	     ctx->optname != SO_DETACH_REUSEPORT_BPF))
 		return false;
-	if (!sk)
+	if (!sk || is_elsewhere(ctx))
 		return false;
 	note = bpf_sk_storage_get(&socket_notes, sk, 0, 0);
 	if (note && note->cookie == socket_cookie(sk))
@@ -281,10 +305,8 @@ int request_set(struct bpf_sockopt *ctx)
 		bpf_set_retval(-EBUSY);
 		return 0;
 	}
-	if (ctx->level != SOL_LIMPET) {
-		ctx->optlen = 0;
-		return 1;
-	}
+	if (ctx->level != SOL_LIMPET || is_elsewhere(ctx))
+		return leave(ctx);
 	error = set_option(ctx);
 	if (error) {
 		bpf_set_retval(error);
@@ -376,10 +398,8 @@ int request_get(struct bpf_sockopt *ctx)
 {
 	int error;
 
-	if (ctx->level != SOL_LIMPET) {
-		ctx->optlen = 0;
-		return 1;
-	}
+	if (ctx->level != SOL_LIMPET || is_elsewhere(ctx))
+		return leave(ctx);
 	error = ctx->optname == LIMPET_AFFINITY ? status(ctx) : -ENOPROTOOPT;
 	if (error) {
 		ctx->optlen = 0;

@@ -170,6 +170,7 @@ OBJECT(agent)
 static int open_all(struct objects *objects, const struct config *config)
 {
 	struct tracker_bpf *tracker;
+	struct request_bpf *request;
 
 	if (!open_xdp(objects))
 		return -errno;
@@ -179,7 +180,11 @@ static int open_all(struct objects *objects, const struct config *config)
 	if (!tracker)
 		return -errno;
 	set_constants(tracker, &config->target);
-	if (!open_selector(objects) || !open_request(objects) || !open_agent(objects))
+	request = open_request(objects);
+	if (!request)
+		return -errno;
+	request->rodata->netns_cookie = netns_cookie();
+	if (!open_selector(objects) || !open_agent(objects))
 		return -errno;
 	return 0;
 }

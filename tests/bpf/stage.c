@@ -155,6 +155,14 @@ static void join_cgroup(const char *directory)
 	write_text(path, "0");
 }
 
+int stage_cgroup(void)
+{
+	int fd = open(cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
 /* A cgroup of our own: the request program counts by the socket's, which is its maker's. */
 static int make_cgroup(void)
 {
@@ -172,9 +180,7 @@ static int make_cgroup(void)
 	assert_in_range(fd, 0, sizeof(cgroup) - 1);
 	assert_int_equal(mkdir(cgroup, 0755), 0);
 	join_cgroup(cgroup);
-	fd = open(cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	assert_true(fd >= 0);
-	return fd;
+	return stage_cgroup();
 }
 
 static void add_address6(const char *text)
@@ -191,12 +197,12 @@ static void add_address6(const char *text)
 	close(fd);
 }
 
-static uint64_t make_network(void)
+/* Its cookie. */
+static uint64_t new_network(void)
 {
 	struct ifreq request_up = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
 	uint64_t cookie = 0;
 	socklen_t length = sizeof(cookie);
-	char text[32];
 	int fd;
 
 	assert_int_equal(unshare(CLONE_NEWNET), 0);
@@ -204,6 +210,29 @@ static uint64_t make_network(void)
 	assert_int_equal(ioctl(fd, SIOCSIFFLAGS, &request_up), 0);
 	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &length), 0);
 	close(fd);
+	return cookie;
+}
+
+int stage_enter_container(void)
+{
+	int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+
+	assert_true(home >= 0);
+	new_network();
+	return home;
+}
+
+void stage_leave_container(int home)
+{
+	assert_int_equal(setns(home, CLONE_NEWNET), 0);
+	close(home);
+}
+
+static uint64_t make_network(void)
+{
+	uint64_t cookie = new_network();
+	char text[32];
+
 	add_address6(SERVICE6);
 	for (int i = 1; i <= CLIENTS6; i++) {
 		snprintf(text, sizeof(text), "fd00:2::%d", i);
@@ -253,6 +282,7 @@ int stage_load(void **state)
 	agent = agent_bpf__open();
 	assert_true(tracker && selector && request && agent);
 	tracker->rodata->netns_cookie = netns_cookie;
+	request->rodata->netns_cookie = netns_cookie;
 	tracker->rodata->mss_ipv4 = STAGE_MSS4;
 	tracker->rodata->mss_ipv6 = STAGE_MSS6;
 	load_object(tracker->obj);

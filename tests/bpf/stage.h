@@ -34,6 +34,13 @@ enum { SHOP, SHOP6, PLAIN, TIMED, STAGE_SERVICES };
 /* cmocka's: once a group; before and after each test. The latter checks that nothing is left. */
 int stage_load(void **state);
 int stage_unload(void **state);
+
+/* The cgroup that the request program is attached to, opened. */
+int stage_cgroup(void);
+/* From now on in a network namespace of its own, as a container on this node, until `leave`; the
+ * value that `enter` gives. */
+int stage_enter_container(void);
+void stage_leave_container(int home);
 int stage_begin(void **state);
 int stage_end(void **state);
 

@@ -6,6 +6,8 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/filter.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <setjmp.h>
@@ -24,6 +26,7 @@
 #include <bpf/bpf.h>
 
 #include "limpet/limpet.h"
+#include "request.skel.h"
 #include "stage.h"
 
 #define INSTANCES 4
@@ -182,11 +185,62 @@ static void test_malformed(void **state)
 	assert_int_equal(limpet_affinity_request(pair.server, &large.options), 0);
 }
 
+/* A container on this node: its listeners are nobody's business here, though they be bound alike.
+ */
+static void test_containers_are_left_alone(void **state)
+{
+	uint64_t refused = stage_counter(COUNT_STEERING_REFUSED);
+	struct limpet_affinity_status status;
+	int plain, home;
+
+	(void)state;
+	stage_listen(0, SERVICE4, 80);
+	home = stage_enter_container();
+	plain = stage_listen_plain(SERVICE4, 80);
+	stage_leave_container(home);
+	assert_int_equal(attach_filter(plain), 0);
+	assert_int_equal(detach(plain), 0);
+	assert_int_equal(stage_counter(COUNT_STEERING_REFUSED), refused);
+	assert_int_equal(limpet_affinity_request(plain, NULL), -ENOPROTOOPT);
+	assert_int_equal(limpet_affinity_status(plain, &status), -ENOPROTOOPT);
+	stage_close(plain);
+}
+
+/* Programs of others under the cgroup have options of their own. Here it is another node's: ours
+ * are to it what theirs are to us. */
+static void test_programs_of_others_have_their_say(void **state)
+{
+	struct request_bpf *other = request_bpf__open();
+	struct bpf_link *set, *get;
+	struct pair pair;
+	int directory = stage_cgroup();
+
+	(void)state;
+	assert_non_null(other);
+	other->rodata->netns_cookie = ~0ULL;
+	assert_int_equal(request_bpf__load(other), 0);
+	stage_listen(0, SERVICE4, 80);
+	pair = stage_pair(CLIENT, SERVICE4, 80);
+	/* It runs after ours. */
+	set = bpf_program__attach_cgroup(other->progs.request_set, directory);
+	get = bpf_program__attach_cgroup(other->progs.request_get, directory);
+	assert_int_equal(libbpf_get_error(set), 0);
+	assert_int_equal(libbpf_get_error(get), 0);
+	assert_int_equal(limpet_affinity_request(pair.server, NULL), 0);
+	assert_int_equal(stage_status(pair.server).state, LIMPET_AFFINITY_HERE);
+	assert_int_equal(limpet_affinity_release(pair.server), 0);
+	bpf_link__destroy(set);
+	bpf_link__destroy(get);
+	request_bpf__destroy(other);
+	close(directory);
+}
+
 static void test_other_levels_are_untouched(void **state)
 {
 	char large[8192] = {0}, name[16] = "";
 	struct pair pair;
-	int one = 1, value = 0;
+	struct sockaddr_nl groups = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK};
+	int one = 1, value = 0, fd;
 	socklen_t length = sizeof(value);
 
 	(void)state;
@@ -203,6 +257,15 @@ static void test_other_levels_are_untouched(void **state)
 			 0);
 	assert_int_equal(setsockopt(pair.server, IPPROTO_TCP, 9999, &one, sizeof(one)), -1);
 	assert_int_equal(errno, ENOPROTOOPT);
+	/* One that says how much room it would need. */
+	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	assert_int_equal(bind(fd, (struct sockaddr *)&groups, sizeof(groups)), 0);
+	length = 0;
+	assert_int_equal(getsockopt(fd, SOL_NETLINK, NETLINK_LIST_MEMBERSHIPS, NULL, &length), 0);
+	assert_true(length);
+	length = 0;
+	assert_int_equal(getsockopt(fd, SOL_NETLINK, NETLINK_LIST_MEMBERSHIPS, large, &length), 0);
+	close(fd);
 }
 
 static void test_service_without_affinity(void **state)
@@ -482,6 +545,8 @@ int main(void)
 		TEST(only_own_connections),
 		TEST(selector_keeps_its_group),
 		TEST(malformed),
+		TEST(containers_are_left_alone),
+		TEST(programs_of_others_have_their_say),
 		TEST(other_levels_are_untouched),
 		TEST(service_without_affinity),
 		TEST(shared_listener),

@@ -39,6 +39,12 @@ check_soon "it becomes an instance like the others" 10 instances_are t1 3
 kill "$early"
 check_soon "and ends" 10 instances_are t1 2
 
+# A container's listener is nobody's business here, though it is bound alike.
+run_on t1 container unshare --net /usr/bin/python3 "$LAB_ROOT/tests/net/server.py" --steer
+check_soon "a container on the node attaches its own" 10 grep -qx "steer: ok" "$LAB_DIR/t1/container.log"
+check_is "which concerns no instance" 2 "$(show t1 instances 'sum(i["state"] == "ready" for i in d)')"
+stop_process KILL "$(cat "$LAB_DIR/t1/container.pid")"
+
 # A socket of another cgroup, which the program that refuses is not attached to.
 nsenter --target "$(node_pid t1)" --net --mount --root -- \
 	/usr/bin/python3 "$LAB_ROOT/tests/net/server.py" --steer >"$LAB_DIR/outside" 2>&1 &
