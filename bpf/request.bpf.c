@@ -340,37 +340,68 @@ static __always_inline void status_in_force(struct limpet_affinity_status *statu
 		status->expires_in_ms = (expires_ns - now_ns) / MS_NS;
 }
 
-/* What has been in force for this instance, and is no longer. */
-static __always_inline void status_ended(struct limpet_affinity_status *status,
-					 const struct caller *caller, __u64 now_ns)
+/*
+ * What the entry says to an instance that it is not in force for: why (enum affinity_end; END_NONE:
+ * it knows nothing of that), or -EAGAIN: it changes just now, or is in force after all.
+ */
+static __always_inline int why_not(const struct caller *caller, struct target_affinity *affinity,
+				   __u64 now_ns)
 {
-	struct target_affinity *affinity = bpf_map_lookup_elem(&affinities, &caller->key);
-	__u64 word;
+	__u32 changes = *(volatile __u32 *)&affinity->changes;
+	__u64 word = read_once(&affinity->word);
+	bool own = affinity->instance == caller->slot;
+	int end = affinity->end, why = END_NONE;
 
-	if (!affinity)
-		return;
-	word = read_once(&affinity->word);
-	if (affinity->instance != caller->slot) {
-		if (affinity->displaced != caller->instance)
-			return;
-		status->reason = LIMPET_REASON_LOST;
-	} else if (affinity_phase(word) == PHASE_ENDED) {
-		status->reason = affinity->end;
-	} else if (affinity_phase(word) == PHASE_LIVE) {
-		status->reason = affinity_over(&caller->key, affinity, now_ns);
-	} else {
-		return;
+	if (affinity_phase(word) == PHASE_BUSY)
+		return -EAGAIN;
+	if (affinity_phase(word) == PHASE_LIVE)
+		end = affinity_over(&caller->key, affinity, now_ns);
+	if (phase_in_force(affinity_phase(word)) && end == END_NONE) {
+		if (own)
+			return -EAGAIN;
+		end = END_LOST; /* to the instance that has it now */
 	}
-	status->id = word >> 8;
+	/* Another instance's, or another target's: so it is for each instance here. */
+	if (own || end == END_LOST || end == END_REFUSED)
+		why = end;
+	else if (affinity->displaced == caller->instance)
+		why = END_LOST;
+	if (read_once(&affinity->word) != word || *(volatile __u32 *)&affinity->changes != changes)
+		return -EAGAIN;
+	return why;
+}
+
+/* In force for the caller, or why not. -EAGAIN: not to be told just now. */
+static __always_inline int status_now(struct limpet_affinity_status *status,
+				      const struct caller *caller)
+{
+	__u64 now_ns = bpf_ktime_get_ns(), id = 0;
+	struct target_affinity *affinity;
+	__u32 slot = 0;
+	int why;
+
+	affinity = affinity_in_force(&caller->key, now_ns, &slot, &id);
+	if (affinity && slot == caller->slot) {
+		status_in_force(status, &caller->key, affinity, id, now_ns);
+		return 0;
+	}
+	affinity = bpf_map_lookup_elem(&affinities, &caller->key);
+	if (!affinity)
+		return 0;
+	id = read_once(&affinity->word) >> 8;
+	why = why_not(caller, affinity, now_ns);
+	if (why < 0)
+		return why;
+	status->reason = why;
+	if (why != END_NONE)
+		status->id = id;
+	return 0;
 }
 
 static __always_inline int status(struct bpf_sockopt *ctx)
 {
 	struct limpet_affinity_status *told = ctx->optval;
-	struct target_affinity *affinity;
 	struct caller caller = {};
-	__u64 now_ns, id = 0;
-	__u32 slot = 0;
 	int error;
 
 	if ((void *)(told + 1) > ctx->optval_end || ctx->optlen < (int)sizeof(*told))
@@ -378,16 +409,13 @@ static __always_inline int status(struct bpf_sockopt *ctx)
 	error = identify(ctx->sk, &caller);
 	if (error)
 		return error;
-	now_ns = bpf_ktime_get_ns();
 	__builtin_memset(told, 0, sizeof(*told));
 	told->size = sizeof(*told);
 	told->instance = caller.instance;
 	told->connections = client_connections(&caller.key, caller.slot);
-	affinity = affinity_in_force(&caller.key, now_ns, &slot, &id);
-	if (affinity && slot == caller.slot)
-		status_in_force(told, &caller.key, affinity, id, now_ns);
-	else
-		status_ended(told, &caller, now_ns);
+	for (int i = 0; i < AFFINITY_TRIES; i++)
+		if (status_now(told, &caller) != -EAGAIN)
+			break;
 	ctx->optlen = sizeof(*told);
 	bpf_set_retval(0);
 	return 0;

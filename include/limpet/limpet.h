@@ -70,9 +70,8 @@ enum limpet_affinity_reason {
 	LIMPET_REASON_PROCESS = 5,  /* the process that asked has exited */
 	LIMPET_REASON_REFUSED = 6,  /* another target holds the client */
 	LIMPET_REASON_FULL = 7,	    /* a router has no room */
-	LIMPET_REASON_LOST = 8,	  /* another instance, here or elsewhere, has taken the client over
-				   */
-	LIMPET_REASON_SHARED = 9, /* several processes accept on the listener */
+	LIMPET_REASON_LOST = 8,	    /* another instance, here or elsewhere, has the client */
+	LIMPET_REASON_SHARED = 9,   /* several processes accept on the listener */
 	LIMPET_REASON_SERVICE = 10, /* the service is no longer served here */
 };
 

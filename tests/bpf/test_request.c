@@ -351,6 +351,17 @@ static void at_two_instances(struct pair *first, struct pair *second)
 	assert_int_equal(second->instance, 1);
 }
 
+/* As the agent does when a router has said so. */
+static void agent_ends(int conn, enum affinity_end end)
+{
+	struct agent_call call = {.op = AGENT_END_AFFINITY,
+				  .affinity = stage_key(CLIENT),
+				  .id = stage_status(conn).id,
+				  .end = end};
+
+	assert_int_equal(stage_call(&call), 0);
+}
+
 static void test_another_instance_holds_it(void **state)
 {
 	struct target_service service = stage_service(SHOP);
@@ -382,42 +393,69 @@ static void test_another_instance_holds_it(void **state)
 	assert_int_equal(stage_status(first.server).id, stage_status(second.server).id);
 	assert_int_equal(limpet_affinity_wait(first.server, 0), -EEXIST);
 	assert_int_equal(stage_status(second.server).reason, LIMPET_REASON_NONE);
-	/* Also after it has ended there; not who never had it. */
+	/* Also after it has ended there. */
 	assert_int_equal(release(second.server), 0);
 	assert_int_equal(stage_status(first.server).reason, LIMPET_REASON_LOST);
 	assert_int_equal(stage_ask_default(second.server), 0);
+	assert_int_equal(stage_status(first.server).reason, LIMPET_REASON_LOST);
+	assert_int_equal(release(second.server), 0);
 	assert_int_equal(stage_status(first.server).reason, LIMPET_REASON_NONE);
 }
 
-static void refuse(int conn)
+static void at_three_instances(struct pair pair[3])
 {
-	struct agent_call call = {.op = AGENT_END_AFFINITY,
-				  .affinity = stage_key(CLIENT),
-				  .id = stage_status(conn).id,
-				  .end = END_REFUSED};
-
-	assert_int_equal(stage_call(&call), 0);
+	at_two_instances(&pair[0], &pair[1]);
+	stage_listen(2, SERVICE4, 80);
+	pair[2] = stage_pair(CLIENT, SERVICE4, 80);
+	assert_int_equal(pair[2].instance, 2);
 }
 
-/* Another target holds the client: so it is for whoever asked, though another has asked since. */
-static void test_refused_one_after_the_other(void **state)
+/* Each takes the client from the one before; then another target does. All are told. */
+static void test_all_losers_are_told(void **state)
 {
-	struct pair first, second;
+	struct target_service service = stage_service(SHOP);
+	struct pair pair[3];
 
 	(void)state;
-	at_two_instances(&first, &second);
-	assert_int_equal(stage_ask_default(first.server), 0);
-	refuse(first.server);
-	assert_int_equal(stage_ask_default(second.server), 0);
-	assert_int_equal(limpet_affinity_wait(first.server, 0), -EEXIST);
-	refuse(second.server);
-	assert_int_equal(limpet_affinity_wait(first.server, 0), -EEXIST);
-	assert_int_equal(limpet_affinity_wait(second.server, 0), -EEXIST);
+	service.takeover = 1;
+	stage_put_service(SHOP, &service);
+	at_three_instances(pair);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(stage_ask(pair[i].server, LIMPET_AFFINITY_TAKEOVER, DEFAULT, 0),
+				 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(stage_status(pair[i].server).state, LIMPET_AFFINITY_NONE);
+		assert_int_equal(stage_status(pair[i].server).reason, LIMPET_REASON_LOST);
+		assert_int_equal(limpet_affinity_wait(pair[i].server, 0), -EEXIST);
+	}
+	assert_int_equal(stage_status(pair[2].server).state, LIMPET_AFFINITY_HERE);
+	agent_ends(pair[2].server, END_LOST);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(limpet_affinity_wait(pair[i].server, 0), -EEXIST);
+}
+
+/* Another target holds the client: so it is for whoever asked, though others have asked since. */
+static void test_refused_one_after_the_other(void **state)
+{
+	struct pair pair[3];
+
+	(void)state;
+	at_three_instances(pair);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(stage_ask_default(pair[i].server), 0);
+		for (int j = 0; j < i; j++)
+			assert_int_equal(limpet_affinity_wait(pair[j].server, 0), -EEXIST);
+		agent_ends(pair[i].server, END_REFUSED);
+		for (int j = 0; j <= i; j++)
+			assert_int_equal(limpet_affinity_wait(pair[j].server, 0), -EEXIST);
+	}
 	/* Who has let go of it himself was refused nothing. */
-	assert_int_equal(stage_ask_default(first.server), 0);
-	assert_int_equal(release(first.server), 0);
-	assert_int_equal(stage_ask_default(second.server), 0);
-	assert_int_equal(limpet_affinity_wait(first.server, 0), -ENOENT);
+	assert_int_equal(stage_ask_default(pair[0].server), 0);
+	assert_int_equal(release(pair[0].server), 0);
+	assert_int_equal(limpet_affinity_wait(pair[0].server, 0), -ENOENT);
+	assert_int_equal(stage_ask_default(pair[1].server), 0);
+	assert_int_equal(release(pair[1].server), 0);
+	assert_int_equal(limpet_affinity_wait(pair[0].server, 0), -ENOENT);
 }
 
 /* The client's affinity has begun so much earlier; not before the machine has. */
@@ -553,6 +591,7 @@ int main(void)
 		TEST(asker_is_set),
 		TEST(asker_succeeds_asker),
 		TEST(another_instance_holds_it),
+		TEST(all_losers_are_told),
 		TEST(refused_one_after_the_other),
 		TEST(asking_again_updates),
 		TEST(life_is_the_services_at_most),
