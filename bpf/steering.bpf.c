@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * steering.bpf.c - which program, if any, chooses among the listeners of a reuseport group. The
- * kernel tells it in no other way; without knowing, limpetd would replace a program of the
- * application's own. An iterator over TCP sockets: limpetd loads it, reads it and keeps nothing.
+ * steering.bpf.c - which program, if any, chooses among the listeners of a reuseport group, and
+ * which MSS was chosen for a listener. The kernel tells it in no other way; without knowing,
+ * limpetd would replace a program of the application's own, and take an MSS of 536 for none, which
+ * getsockopt answers both ways. An iterator over TCP sockets: limpetd loads it, reads it and keeps
+ * nothing.
  */
 #include <linux/bpf.h>
 
@@ -41,6 +43,14 @@ struct sock {
 	struct sock_reuseport *sk_reuseport_cb;
 };
 
+struct tcp_options_received {
+	__u16 user_mss;
+};
+
+struct tcp_sock {
+	struct tcp_options_received rx_opt;
+};
+
 struct bpf_iter_meta {
 	struct seq_file *seq;
 };
@@ -63,10 +73,14 @@ int steering(struct bpf_iter__tcp *context)
 	if (!common || common->skc_state != TCP_LISTEN)
 		return 0;
 	program = BPF_CORE_READ(sk, sk_reuseport_cb, prog);
-	if (!program)
+	steered.chosen_mss = BPF_CORE_READ((struct tcp_sock *)sk, rx_opt.user_mss);
+	if (!program && !steered.chosen_mss)
 		return 0;
 	steered.cookie = common->skc_cookie.counter;
-	steered.program = BPF_CORE_READ(program, aux, id);
+	if (program) {
+		steered.has_program = 1;
+		steered.program = BPF_CORE_READ(program, aux, id);
+	}
 	bpf_seq_write(context->meta->seq, &steered, sizeof(steered));
 	return 0;
 }

@@ -723,11 +723,13 @@ struct agent_call {
 	__u32 zero;
 };
 
-/* What the `steering` iterator writes for each listener whose group has a reuseport program. */
+/* What the `steering` iterator writes for each listener whose group has a reuseport program, or
+ * whose MSS somebody has chosen. */
 struct steered {
-	__u64 cookie;  /* of the listener */
-	__u32 program; /* its id; 0: a classic BPF filter, which has none */
-	__u32 zero;
+	__u64 cookie;	   /* of the listener */
+	__u32 program;	   /* its id; 0: a classic BPF filter, which has none */
+	__u16 has_program; /* the group has one */
+	__u16 chosen_mss;  /* TCP_MAXSEG; 0: no choice */
 };
 
 /* ------------------------------------------------------------------------------------------------

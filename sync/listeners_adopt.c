@@ -119,6 +119,20 @@ static int check_socket(int fd, char *why, size_t size)
 	return 0;
 }
 
+/* The MSS that was chosen for it, 0: none, or -errno. The kernel's default stands for no choice,
+ * and for that very number: which of them, the iterator knows. */
+static int chosen_mss(const struct listeners *listeners, int fd, uint64_t cookie)
+{
+	int present = 0;
+	socklen_t length = sizeof(present);
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &present, &length))
+		return -errno;
+	if (present != TCP_MSS_DEFAULT)
+		return present;
+	return listeners->steering ? (int)steering_mss(listeners->steering, cookie) : 0;
+}
+
 /* What `limpet unload` puts back. What it was lowered to earlier is no choice of the program's. */
 static int note_mss(const struct listeners *listeners, int fd, int present, int mss)
 {
@@ -130,7 +144,7 @@ static int note_mss(const struct listeners *listeners, int fd, int present, int 
 	if (err && err != -ENOENT)
 		return err;
 	if (!lowered.after || lowered.after != present)
-		lowered.before = present == TCP_MSS_DEFAULT ? 0 : present;
+		lowered.before = present;
 	lowered.after = mss;
 	return maps_put(maps, MAP_LOWERED_MSS, &socket, &lowered);
 }
@@ -143,12 +157,11 @@ static void lower_mss(const struct listeners *listeners, int fd, const struct di
 	const struct config_target *config = &listeners->target->config->target;
 	int mss = mss_of(listeners->mtu, !address_is_ipv4(&config->address),
 			 socket->family == AF_INET6 && !address_is_ipv4(&socket->local));
-	int present = TCP_MSS_DEFAULT, err;
-	socklen_t length = sizeof(present);
+	int present = chosen_mss(listeners, fd, socket->cookie);
+	int err = present < 0 ? present : 0;
 
-	/* The program's own choice stays if it is lower; the default is no choice. */
-	err = getsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &present, &length) ? -errno : 0;
-	if (!err && present != TCP_MSS_DEFAULT && present <= mss)
+	/* The program's own choice stays if it is lower. */
+	if (present > 0 && present <= mss)
 		return;
 	if (!err)
 		err = note_mss(listeners, fd, present, mss);

@@ -21,7 +21,8 @@ struct steering {
 	struct found {
 		uint64_t cookie;
 		enum steered_by by;
-	} * found; /* those that are steered, sorted by cookie */
+		uint16_t mss;
+	} * found; /* sorted by cookie */
 	size_t count, room;
 };
 
@@ -64,9 +65,12 @@ static int remember(struct steering *steering, const struct steered *steered)
 		steering->found = more;
 		steering->room = room;
 	}
-	steering->found[steering->count++] = (struct found){
-		steered->cookie,
-		is_ours(steering, steered->program) ? STEERED_BY_US : STEERED_BY_OTHERS};
+	steering->found[steering->count++] =
+		(struct found){.cookie = steered->cookie,
+			       .by = !steered->has_program		   ? STEERED_BY_NOBODY
+				     : is_ours(steering, steered->program) ? STEERED_BY_US
+									   : STEERED_BY_OTHERS,
+			       .mss = steered->chosen_mss};
 	return 0;
 }
 
@@ -113,14 +117,27 @@ int steering_read(struct steering *steering)
 	return err;
 }
 
-enum steered_by steering_of(const struct steering *steering, uint64_t cookie)
+static const struct found *find(const struct steering *steering, uint64_t cookie)
 {
 	const struct found wanted = {.cookie = cookie};
-	const struct found *at = steering->count ? bsearch(&wanted, steering->found,
-							   steering->count, sizeof(wanted), compare)
-						 : NULL;
+
+	if (!steering->count)
+		return NULL;
+	return bsearch(&wanted, steering->found, steering->count, sizeof(wanted), compare);
+}
+
+enum steered_by steering_of(const struct steering *steering, uint64_t cookie)
+{
+	const struct found *at = find(steering, cookie);
 
 	return at ? at->by : STEERED_BY_NOBODY;
+}
+
+unsigned int steering_mss(const struct steering *steering, uint64_t cookie)
+{
+	const struct found *at = find(steering, cookie);
+
+	return at ? at->mss : 0;
 }
 
 struct steering *steering_new(int selector)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* steering.h - which listeners are steered by our reuseport program, and which by another. */
+/* steering.h - which listeners are steered by our reuseport program, and which by another; and
+ * which MSS was chosen for them. */
 #ifndef LIMPET_STEERING_H
 #define LIMPET_STEERING_H
 
@@ -18,5 +19,7 @@ int steering_read(struct steering *steering);
 /* Who steered the listener when it was looked at last? */
 enum steered_by { STEERED_BY_NOBODY, STEERED_BY_US, STEERED_BY_OTHERS };
 enum steered_by steering_of(const struct steering *steering, uint64_t cookie);
+/* The MSS that was chosen for it then; 0: none was. */
+unsigned int steering_mss(const struct steering *steering, uint64_t cookie);
 
 #endif
