@@ -131,6 +131,13 @@ bool address_is_zero(const struct address *address)
 	return address_equal(address, &zero);
 }
 
+bool address_is_any(const struct address *address)
+{
+	static const struct address any4 = {.byte = {[10] = 0xff, 0xff}};
+
+	return address_is_zero(address) || address_equal(address, &any4);
+}
+
 bool address_equal(const struct address *a, const struct address *b)
 {
 	return !memcmp(a, b, sizeof(*a));

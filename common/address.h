@@ -30,6 +30,7 @@ const char *endpoint_format(const struct address *address, __be16 port, char tex
 
 bool address_is_ipv4(const struct address *address);
 bool address_is_zero(const struct address *address);
+bool address_is_any(const struct address *address); /* 0.0.0.0 or :: */
 bool address_equal(const struct address *a, const struct address *b);
 bool prefix_contains(const struct prefix *prefix, const struct address *address);
 /* Clear the bits beyond `length` of 128. */

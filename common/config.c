@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 
 #include "config_read.h"
 
@@ -26,7 +27,7 @@ static int read_target_routers(struct reading *reading, const struct file_target
 
 		AT(reading, "target.routers[%u]", i);
 		wrong = read_endpoint(reading, reading->path, from->routers[i], &router->address,
-				      &router->port);
+				      &router->port, false);
 		if (wrong)
 			return wrong;
 		for (unsigned int j = 0; j < i; j++) {
@@ -125,6 +126,7 @@ static int read_tables(struct reading *reading)
 #define PIN_PATH	  "/sys/fs/bpf/limpet"
 #define RUNTIME_DIRECTORY "/run/limpet"
 #define STATE_DIRECTORY	  "/var/lib/limpet"
+#define RUNTIME_MAX	  (sizeof(((struct sockaddr_un *)0)->sun_path) - sizeof("/control.sock"))
 
 static int read_paths(struct reading *reading)
 {
@@ -149,6 +151,11 @@ static int read_paths(struct reading *reading)
 		if (!*paths[i].to)
 			return -ENOMEM;
 	}
+	if (strlen(config->runtime_directory) > RUNTIME_MAX)
+		return WRONG(reading, "runtime_directory",
+			     "runtime_directory: %.40s... is longer than %zu characters, which a "
+			     "socket in it cannot have",
+			     config->runtime_directory, RUNTIME_MAX);
 	return 0;
 }
 

@@ -75,9 +75,12 @@ struct config {
 
 /* 0, or -errno with one line in error. Checks the file alone: syntax, keys, ranges, overlaps. */
 int config_load(const char *path, struct config **config, char error[CONFIG_ERROR]);
-/* Checks it against this machine: interfaces exist, keys can be read and match, the cgroup is
- * there. */
+/* Checks it against this machine: interfaces exist, keys can be read and match, the cgroup and a
+ * bpffs are there. */
 int config_check_machine(const struct config *config, char error[CONFIG_ERROR]);
+/* Does this machine have the node's own addresses? 0, or -EADDRNOTAVAIL with one line in error:
+ * while it boots they may still be to come. */
+int config_check_addresses(const struct config *config, char error[CONFIG_ERROR]);
 /*
  * For a takeover, which must not fail since somebody is just editing the file: node, pin_path and
  * runtime_directory alone, whatever else is wrong, as long as it is YAML. The rest is zero.

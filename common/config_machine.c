@@ -3,10 +3,14 @@
 #include "config.h"
 
 #include <errno.h>
+#include <ifaddrs.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -25,18 +29,58 @@ struct checking {
 	document_wrong((checking)->document, document_line((checking)->document, path),            \
 		       (checking)->error, CONFIG_ERROR, __VA_ARGS__)
 
+static bool is_loopback(const char *interface)
+{
+	struct ifreq request = {0};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool loopback;
+
+	if (fd < 0)
+		return false;
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", interface);
+	loopback = !ioctl(fd, SIOCGIFFLAGS, &request) && request.ifr_flags & IFF_LOOPBACK;
+	close(fd);
+	return loopback;
+}
+
 static int check_interfaces(const struct checking *checking, const char *section,
 			    const char interfaces[][IF_NAMESIZE], unsigned int count)
 {
 	char path[64];
 
 	for (unsigned int i = 0; i < count; i++) {
-		if (if_nametoindex(interfaces[i]))
-			continue;
 		snprintf(path, sizeof(path), "%s.interfaces[%u]", section, i);
-		return WRONG(checking, path, "%s: there is no interface %s here (see `ip link`)",
-			     path, interfaces[i]);
+		if (!if_nametoindex(interfaces[i]))
+			return WRONG(checking, path,
+				     "%s: there is no interface %s here (see `ip link`)", path,
+				     interfaces[i]);
+		if (is_loopback(interfaces[i]))
+			return WRONG(checking, path, "%s: no packet of another node arrives on %s",
+				     path, interfaces[i]);
 	}
+	return 0;
+}
+
+/* PIN_PATH is made on a bpffs that somebody has mounted. */
+static int check_pin_path(const struct checking *checking)
+{
+	const char *pin_path = checking->config->pin_path;
+	const char *slash = strrchr(pin_path, '/');
+	char parent[4096];
+	struct statfs status;
+
+	if (strchr(slash, '.'))
+		return WRONG(checking, "pin_path", "pin_path: %s: bpffs allows no dot in a name",
+			     pin_path);
+	snprintf(parent, sizeof(parent), "%.*s", slash == pin_path ? 1 : (int)(slash - pin_path),
+		 pin_path);
+	if (statfs(parent, &status))
+		return WRONG(checking, "pin_path", "pin_path: %s: %s: %s", pin_path, parent,
+			     strerror(errno));
+	if (status.f_type != BPF_FS_MAGIC)
+		return WRONG(checking, "pin_path",
+			     "pin_path: %s: %s is not on a bpffs; mount one: mount -t bpf bpf %s",
+			     pin_path, parent, parent);
 	return 0;
 }
 
@@ -233,7 +277,56 @@ int config_check_machine(const struct config *config, char error[CONFIG_ERROR])
 	if (!wrong && config->has_target)
 		wrong = check_cgroup(&checking);
 	if (!wrong)
+		wrong = check_pin_path(&checking);
+	if (!wrong)
 		wrong = check_tls(&checking);
 	document_close(&document);
+	return wrong;
+}
+
+static bool is_here(const struct ifaddrs *all, const struct address *address)
+{
+	for (const struct ifaddrs *one = all; one; one = one->ifa_next) {
+		struct address own;
+		__be16 port;
+
+		if (!one->ifa_addr)
+			continue;
+		address_from_socket(one->ifa_addr, &own, &port);
+		if (address_equal(&own, address))
+			return true;
+	}
+	return false;
+}
+
+int config_check_addresses(const struct config *config, char error[CONFIG_ERROR])
+{
+	const struct {
+		const char *key;
+		const struct address *address;
+	} own[] = {{"router.address", &config->router.address},
+		   {"router.address6", &config->router.address6},
+		   {"router.listen", &config->router.listen},
+		   {"target.address", &config->target.address}};
+	struct document document;
+	char text[ADDRESS_TEXT];
+	struct ifaddrs *all;
+	int wrong = 0;
+
+	if (getifaddrs(&all))
+		return 0;
+	for (size_t i = 0; i < sizeof(own) / sizeof(*own) && !wrong; i++) {
+		if (address_is_any(own[i].address) || is_here(all, own[i].address))
+			continue;
+		wrong = document_open(&document, config->path, error, CONFIG_ERROR);
+		if (wrong)
+			break;
+		document_wrong(&document, document_line(&document, own[i].key), error, CONFIG_ERROR,
+			       "%s: %s is no address of this machine (see `ip address`)",
+			       own[i].key, address_format(own[i].address, text));
+		document_close(&document);
+		wrong = -EADDRNOTAVAIL;
+	}
+	freeifaddrs(all);
 	return wrong;
 }

@@ -8,26 +8,52 @@
 
 #include "wire.h"
 
+/* Neither zero nor multicast. */
+static bool is_host(const struct address *address)
+{
+	if (address_is_ipv4(address))
+		return address->byte[12] && address->byte[12] < 224;
+	return !address_is_zero(address) && address->byte[0] != 0xff;
+}
+
+static bool is_loopback(const struct address *address)
+{
+	static const struct address one = {.byte = {[15] = 1}};
+
+	if (address_is_ipv4(address))
+		return address->byte[12] == 127;
+	return address_equal(address, &one);
+}
+
 int read_address(struct reading *reading, const char *path, const char *text,
 		 struct address *address)
 {
 	if (address_parse(text, address))
 		return WRONG(reading, path, "%s: '%.60s' is not an IPv4 or IPv6 address", path,
 			     text);
-	if (address_is_zero(address) || address->byte[0] == 0xff ||
-	    (address_is_ipv4(address) && (address->byte[12] >= 224 || !address->byte[12])))
+	if (!is_host(address))
 		return WRONG(reading, path, "%s: %.60s is not the address of a host", path, text);
+	if (is_loopback(address))
+		return WRONG(reading, path, "%s: %.60s is the loopback: no other host reaches it",
+			     path, text);
+	if (address->byte[0] == 0xfe && (address->byte[1] & 0xc0) == 0x80)
+		return WRONG(reading, path,
+			     "%s: %.60s is link-local: it is another host's on each link", path,
+			     text);
 	return 0;
 }
 
 int read_endpoint(struct reading *reading, const char *path, const char *text,
-		  struct address *address, __be16 *port)
+		  struct address *address, __be16 *port, bool any)
 {
-	if (!endpoint_parse(text, address, port))
-		return 0;
-	return WRONG(reading, path,
-		     "%s: '%.60s' is not ADDRESS:PORT, for example 10.7.0.2:%u or [2001:db8::2]:%u",
-		     path, text, WIRE_PORT, WIRE_PORT);
+	if (endpoint_parse(text, address, port))
+		return WRONG(reading, path,
+			     "%s: '%.60s' is not ADDRESS:PORT, for example 10.7.0.2:%u or "
+			     "[2001:db8::2]:%u",
+			     path, text, WIRE_PORT, WIRE_PORT);
+	if (!is_host(address) && !(any && address_is_any(address)))
+		return WRONG(reading, path, "%s: %.60s is not the address of a host", path, text);
+	return 0;
 }
 
 /* Names appear on the wire, in file names and in what people type. */

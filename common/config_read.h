@@ -27,11 +27,12 @@ struct reading {
 	document_wrong(&(reading)->document, document_line(&(reading)->document, path),            \
 		       (reading)->error, CONFIG_ERROR, __VA_ARGS__)
 
-/* Of a host: not zero, not multicast. */
+/* Of a host, as others know it: not zero, multicast, loopback or link-local. */
 int read_address(struct reading *reading, const char *path, const char *text,
 		 struct address *address);
+/* any: all addresses of this node will do as well. */
 int read_endpoint(struct reading *reading, const char *path, const char *text,
-		  struct address *address, __be16 *port);
+		  struct address *address, __be16 *port, bool any);
 int read_name(struct reading *reading, const char *path, const char *text, char name[NAME_SIZE]);
 /* text NULL: not given, *ms stays. */
 int read_duration(struct reading *reading, const char *path, const char *text, uint32_t most,

@@ -146,7 +146,7 @@ static int read_router_addresses(struct reading *reading, const struct file_rout
 	if (!from->listen)
 		return 0;
 	return read_endpoint(reading, "router.listen", from->listen, &router->listen,
-			     &router->listen_port);
+			     &router->listen_port, true);
 }
 
 int read_router(struct reading *reading)

@@ -4,13 +4,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -71,35 +69,6 @@ void bpffs_xdp_name(const char *interface, char name[64])
 /* ------------------------------------------------------------------------------------------
  * directories */
 
-/* PIN_PATH must be made on a bpffs that somebody has mounted. */
-static int check_filesystem(const struct config *config)
-{
-	char parent[PATH_SIZE];
-	struct statfs status;
-	char *slash;
-
-	snprintf(parent, sizeof(parent), "%s", config->pin_path);
-	slash = strrchr(parent, '/');
-	if (slash && slash[1] && strchr(slash, '.')) {
-		log_error("pin_path %s: bpffs allows no dot in a name", config->pin_path);
-		return -EINVAL;
-	}
-	if (slash && slash != parent)
-		*slash = 0;
-	if (statfs(parent, &status)) {
-		int error = -errno;
-
-		log_error("pin_path %s: %s: %s", config->pin_path, parent, strerror(-error));
-		return error;
-	}
-	if (status.f_type != BPF_FS_MAGIC) {
-		log_error("pin_path %s: %s is not on a bpffs; mount one: mount -t bpf bpf %s",
-			  config->pin_path, parent, parent);
-		return -EINVAL;
-	}
-	return 0;
-}
-
 /* Is what was locked still at PIN_PATH? An unload may have removed it meanwhile. */
 static bool is_current(const struct config *config, int fd)
 {
@@ -134,10 +103,8 @@ int bpffs_lock_present(const struct config *config)
 
 int bpffs_lock(const struct config *config)
 {
-	int fd = check_filesystem(config);
+	int fd;
 
-	if (fd)
-		return fd;
 	do {
 		if (mkdir(config->pin_path, 0700) && errno != EEXIST) {
 			int error = -errno;

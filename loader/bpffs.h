@@ -15,8 +15,8 @@
 
 #define BPFFS_NEW LAYOUT_DIRECTORY "-new"
 
-/* Make PIN_PATH and lock it against another `limpet load`, `reload` or `unload`: an fd that holds
- * the lock. */
+/* Make PIN_PATH, which config_check_machine has found to be on a bpffs, and lock it against another
+ * `limpet load`, `reload` or `unload`: an fd that holds the lock. */
 int bpffs_lock(const struct config *config);
 /* The same, but -ENOENT without a word if there is no PIN_PATH. */
 int bpffs_lock_present(const struct config *config);

@@ -13,6 +13,7 @@
 #include "holders.h"
 #include "links.h"
 #include "log.h"
+#include "memory.h"
 
 #define AGENT_TIMEOUT_MS 1000
 
@@ -165,10 +166,12 @@ int command_check(const struct config *config, int argc, char **argv)
 		log_error("unknown argument '%s'; usage: limpet check [FILE]", argv[1]);
 		return 2;
 	}
-	if (config_check_machine(config, text)) {
+	if (config_check_machine(config, text) || memory_check(config, text)) {
 		log_error("%s", text);
 		return 1;
 	}
+	if (config_check_addresses(config, text))
+		log_warning("%s", text);
 	note_interfaces(config);
 	if (config->has_target) {
 		note_target(&config->target);

@@ -20,6 +20,7 @@
 #include "commands.h"
 #include "links.h"
 #include "log.h"
+#include "memory.h"
 #include "objects.h"
 #include "undo.h"
 
@@ -213,10 +214,12 @@ int command_load(const struct config *config, int argc, char **argv)
 		log_error("unknown option '%s'; usage: limpet load", argv[1]);
 		return 2;
 	}
-	if (config_check_machine(config, text)) {
+	if (config_check_machine(config, text) || memory_check(config, text)) {
 		log_error("%s", text);
 		return 1;
 	}
+	if (config_check_addresses(config, text))
+		log_warning("%s", text);
 	lock = bpffs_lock(config);
 	if (lock < 0)
 		return 1;

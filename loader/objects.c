@@ -278,6 +278,12 @@ static int load_object(struct objects *objects, struct bpf_object *object,
 		log_error("loading BPF programs is not permitted: run it as root");
 		return error;
 	}
+	if (error == -ENOMEM) {
+		log_error("%s: no memory for its maps: make tables.connections or "
+			  "tables.affinities smaller",
+			  bpf_object__name(object));
+		return error;
+	}
 	if (error) {
 		log_error("%s: the kernel does not load it: %s; --verbose shows why",
 			  bpf_object__name(object), strerror(-error));

@@ -11,6 +11,7 @@
 #include "commands.h"
 #include "links.h"
 #include "log.h"
+#include "memory.h"
 #include "objects.h"
 
 /* A map cannot change its size. */
@@ -79,7 +80,7 @@ int command_reload(const struct config *config, int argc, char **argv)
 			  argv[argc - 1]);
 		return 2;
 	}
-	if (config_check_machine(config, text)) {
+	if (config_check_machine(config, text) || memory_check(config, text)) {
 		log_error("%s", text);
 		return 1;
 	}

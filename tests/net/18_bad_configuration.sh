@@ -41,6 +41,12 @@ row r1 "not an address" '0,/address: 10.7.0.2$/s//address: 10.7.0.300/' '10\.7\.
 row r1 "overlapping services" 's/port: 443/port: 80/' 'shop'
 row r1 "the same name twice" 's/name: shop-tls/name: shop/' 'shop'
 row r1 "no such interface" 's/interfaces: \[eth0\]/interfaces: [eth9]/' 'eth9'
+row r1 "the loopback" 's/interfaces: \[eth0\]/interfaces: [lo]/' 'interfaces\[0\]: no packet .* lo'
+row t1 "the loopback" 's/interfaces: \[eth0\]/interfaces: [lo]/' 'interfaces\[0\]: no packet .* lo'
+row r1 "a service of the loopback" '0,/address: 203.0.113.10$/s//address: 127.0.0.1/' '127.0.0.1 is the loopback'
+row r1 "a link-local service" '0,/address: 203.0.113.10$/s//address: fe80::1/' 'fe80::1 is link-local'
+row r1 "pins elsewhere than on a bpffs" '$ s/$/\npin_path: \/run\/pins/' 'pin_path: .* not on a bpffs'
+row r1 "pins nowhere" '$ s/$/\npin_path: \/nowhere\/pins/' 'pin_path: .*No such file'
 row r1 "no such file" 's/key: r1.key/key: nokey.key/' 'nokey\.key'
 row r1 "another node's key" 's/ca: ca.pem, certificate: r1.pem, key: r1.key/ca: ca.pem, certificate: r1.pem, key: ca.pem/' 'ca\.pem'
 row r1 "no such mode" 's/standby_sync: .*/standby_sync: sometimes/' 'sometimes|standby_sync'
@@ -50,6 +56,31 @@ row r1 "not YAML" 's/^router:/router: [/' '.'
 row t1 "not a prefix" 's/203.0.113.0\/24/203.0.113.0\/99/' '203\.0\.113\.0/99'
 row t1 "not an endpoint" 's/10.7.0.3:7562/10.7.0.3/' '10\.7\.0\.3'
 row t1 "no such cgroup" 's/^(  interfaces: .*)$/\1\n  cgroup: \/nowhere/' '/nowhere'
+
+echo "MemTotal: 100000 kB" >"$LAB_DIR/r1/etc/meminfo"
+on r1 mount --bind /etc/limpet/meminfo /proc/meminfo || exit 1
+row r1 "tables that the memory cannot hold" '$ s/$/\ntables: { affinities: 150000 }/' \
+	'tables: full, those of 1000000 connections and 150000 affinities take [0-9]+ MiB, .* has 97 MiB'
+on r1 umount /proc/meminfo || exit 1
+
+# note NODE KEY COMMAND...: where KEY is an address that this machine has not, the command says so.
+note()
+{
+	local node=$1 key=$2 said
+
+	shift 2
+	sed -E "0,/^(  $key: \"?)[0-9.]+/s//\110.7.0.99/" "$LAB_DIR/$node/etc/limpet.yaml" >"$LAB_DIR/$node/etc/odd.yaml"
+	said=$(on "$node" limpet "$@" 2>&1)
+	check "$node, $key: $1 says so: $said" grep -qE \
+		"/etc/limpet/odd.yaml:[0-9]+: [a-z]+\.$key: 10.7.0.99 is no address of this machine" <<<"$said"
+}
+
+for node in r1 t1; do
+	note $node address check /etc/limpet/odd.yaml
+	note $node address load --config /etc/limpet/odd.yaml
+done
+note r1 listen check /etc/limpet/odd.yaml
+check_is "a good configuration has no such note" "" "$(on r1 limpet check 2>&1 | grep "no address")"
 
 chmod 000 "$LAB_DIR/r1/etc/r1.key"
 # Root reads everything: without that capability the key is as unreadable as to anybody else.

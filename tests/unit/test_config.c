@@ -166,12 +166,14 @@ static void defaults(void **state)
 }
 
 /* Lines: node 1, tls 2, router 3, interfaces 4, address 5, then what the row appends from 6. */
-#define R "node: r1\n" TLS ROUTER
+#define TEN "1234567890"
+#define R   "node: r1\n" TLS ROUTER
 /* Lines: node 1, tls 2, target 3, interfaces 4, address 5, routers 6, service_addresses 7. */
-#define T	   "node: t1\n" TLS TARGET
-#define SHOP	   "    - { name: shop, address: 203.0.113.10, port: 80 }\n"
-#define PORT(text) "  services:\n    - name: a\n      address: 203.0.113.10\n      port: " text "\n"
-#define T_HEAD	   "node: t1\n" TLS "target:\n  interfaces: [eth0]\n  address: 10.7.0.11\n"
+#define T	      "node: t1\n" TLS TARGET
+#define SHOP	      "    - { name: shop, address: 203.0.113.10, port: 80 }\n"
+#define PORT(text)    "  services:\n    - name: a\n      address: 203.0.113.10\n      port: " text "\n"
+#define ADDRESS(text) "  services:\n    - { name: a, port: 80, address: '" text "' }\n"
+#define T_HEAD	      "node: t1\n" TLS "target:\n  interfaces: [eth0]\n  address: 10.7.0.11\n"
 
 static const struct {
 	const char *text;
@@ -282,6 +284,19 @@ static const struct {
 	{"node: r1\n" TLS "router:\n  interfaces: [eth0]\n  address: '::'\n", 5,
 	 "router.address: :: is not the address of a host"},
 	{R "  address6: 10.7.0.3\n", 6, "router.address6 is the IPv6 address"},
+	{R "  address6: 'fe80::1'\n", 6, "router.address6: fe80::1 is link-local"},
+	{R ADDRESS("127.0.0.1"), 7, "router.services[0].address: 127.0.0.1 is the loopback"},
+	{R ADDRESS("127.9.0.1"), 7, "router.services[0].address: 127.9.0.1 is the loopback"},
+	{R ADDRESS("::1"), 7, "router.services[0].address: ::1 is the loopback"},
+	{R ADDRESS("::ffff:127.0.0.1"), 7, "::ffff:127.0.0.1 is the loopback"},
+	{R ADDRESS("fe80::1"), 7, "router.services[0].address: fe80::1 is link-local"},
+	{R ADDRESS("febf::1"), 7, "router.services[0].address: febf::1 is link-local"},
+	{R ADDRESS("ff02::1"), 7, "router.services[0].address: ff02::1 is not the address of a"},
+	{R ADDRESS("239.1.1.1"), 7, "address: 239.1.1.1 is not the address of a host"},
+	{R ADDRESS("255.255.255.255"), 7, "255.255.255.255 is not the address of a host"},
+	{R ADDRESS("0.0.0.0"), 7, "router.services[0].address: 0.0.0.0 is not the address"},
+	{R ADDRESS("::"), 7, "router.services[0].address: :: is not the address of a host"},
+	{R "  listen: 224.0.0.1:7562\n", 6, "224.0.0.1:7562 is not the address of a host"},
 	{R "  listen: 10.7.0.2\n", 6, "router.listen: '10.7.0.2' is not ADDRESS:PORT"},
 	/* durations */
 	{R "  hold_time: 30\n", 6, "router.hold_time: '30' is not a duration, for example"},
@@ -308,6 +323,9 @@ static const struct {
 	 7, "client_prefix: 64 is not from 1 to 32, for IPv4"},
 	{R "  services:\n    - { name: a, address: '2001:db8::1', port: 80, client_prefix: 0 }\n",
 	 7, "client_prefix: 0 is not from 1 to 128, for IPv6"},
+	/* paths */
+	{R "runtime_directory: /run/" TEN TEN TEN TEN TEN TEN TEN TEN TEN "1\n", 6,
+	 "is longer than 94 characters, which a socket in it"},
 	/* target */
 	{T_HEAD "  routers: []\n  service_addresses: [203.0.113.0/24]\n", 6,
 	 "target.routers is not a list of 1 to 16"},
@@ -316,6 +334,8 @@ static const struct {
 	{T_HEAD
 	 "  routers:\n    - 10.7.0.2:7562\n    - 10.7.0.3\n  service_addresses: [\"::/0\"]\n",
 	 8, "target.routers[1]: '10.7.0.3' is not ADDRESS:PORT"},
+	{T_HEAD "  routers: [\"0.0.0.0:7562\"]\n  service_addresses: [\"::/0\"]\n", 6,
+	 "target.routers[0]: 0.0.0.0:7562 is not the address of a host"},
 	{T_HEAD "  routers:\n    - 10.7.0.2:7562\n    - 10.7.0.2:7562\n"
 		"  service_addresses: [\"::/0\"]\n",
 	 8, "target.routers[1]: 10.7.0.2:7562 is named twice"},
@@ -331,6 +351,13 @@ static void not_errors(void **state)
 	(void)state;
 	config = load("---\n" R PORT("65535") "...\n# the end\n");
 	assert_int_equal(config->router.services[0].key.port, htons(65535));
+	config_free(config);
+
+	config = load(R "  listen: 0.0.0.0:7562\n" ADDRESS("fec0::1"));
+	assert_true(address_is_any(&config->router.listen));
+	config_free(config);
+	config = load(R "  listen: \"[::]:7562\"\n" ADDRESS("169.254.0.1"));
+	assert_true(address_is_any(&config->router.listen));
 	config_free(config);
 
 	config = load(T "  weight: 0\n  affinity_quota: 4294967295\n");
