@@ -58,14 +58,6 @@ void bpffs_path(const struct config *config, const char *directory, const char *
 	snprintf(path, PATH_SIZE, "%s/%s/%s/%s", config->pin_path, directory, kind, name);
 }
 
-void bpffs_xdp_name(const char *interface, char name[64])
-{
-	snprintf(name, 64, "xdp_%s", interface);
-	for (char *c = name; *c; c++)
-		if (*c == '.')
-			*c = ':';
-}
-
 /* ------------------------------------------------------------------------------------------
  * directories */
 

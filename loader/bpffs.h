@@ -3,8 +3,7 @@
  * bpffs.h - the directory of the pins. Functions that fail have said why in the log and return a
  * negative errno.
  *
- * bpffs allows no dot in a name, so the directory in which a load prepares is "v1-new" and an
- * interface's dot is a colon in the name of its link, which no interface's name has.
+ * bpffs allows no dot in a name, so the directory in which a load prepares is "v1-new".
  */
 #ifndef LIMPET_BPFFS_H
 #define LIMPET_BPFFS_H
@@ -33,8 +32,6 @@ void bpffs_path(const struct config *config, const char *directory, const char *
 		const char *name, char path[4096]);
 int bpffs_pin(const struct config *config, const char *directory, const char *kind,
 	      const char *name, int fd);
-/* "xdp_IFACE" into name. */
-void bpffs_xdp_name(const char *interface, char name[64]);
 
 /* Detach a pinned link, remove the pin and wait until it is really gone. -ENOENT without a word. */
 int bpffs_detach(const struct config *config, const char *directory, const char *name);

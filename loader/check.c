@@ -11,7 +11,7 @@
 #include "commands.h"
 #include "control.h"
 #include "holders.h"
-#include "links.h"
+#include "interfaces.h"
 #include "log.h"
 #include "memory.h"
 
@@ -153,9 +153,9 @@ static void note_interfaces(const struct config *config)
 	const char *interface = NULL;
 
 	if (bpffs_exists(config, LAYOUT_DIRECTORY))
-		interface = links_without_xdp(config, LAYOUT_DIRECTORY);
+		interface = interface_without_xdp(config);
 	if (interface)
-		log_warning(LINKS_WITHOUT_XDP, interface);
+		log_warning(INTERFACE_WITHOUT_XDP, interface);
 }
 
 int command_check(const struct config *config, int argc, char **argv)

@@ -15,11 +15,12 @@
 #include <bpf/libbpf.h>
 
 #include "bpffs.h"
+#include "interfaces.h"
 #include "log.h"
 #include "xdp.h"
 
-#define LINK_NAME 64
-#define LINKS_MAX (2 * CONFIG_MAX_INTERFACES + 8)
+#define LINK_NAME INTERFACE_LINK_NAME
+#define LINKS_MAX (ALL_INTERFACES + 8)
 
 struct attachment {
 	const struct config *config;
@@ -28,25 +29,6 @@ struct attachment {
 	unsigned int count;
 	int cgroup; /* fd */
 };
-
-/* The interfaces of both roles, each once; their number. */
-static unsigned int list_interfaces(const struct config *config,
-				    const char *names[2 * CONFIG_MAX_INTERFACES])
-{
-	unsigned int count = 0;
-
-	for (unsigned int i = 0; i < config->router.interface_count; i++)
-		names[count++] = config->router.interfaces[i];
-	for (unsigned int i = 0; i < config->target.interface_count; i++) {
-		unsigned int j = 0;
-
-		while (j < count && strcmp(names[j], config->target.interfaces[i]))
-			j++;
-		if (j == count)
-			names[count++] = config->target.interfaces[i];
-	}
-	return count;
-}
 
 static int open_link(const struct attachment *at, const char *name)
 {
@@ -134,52 +116,14 @@ static bool runs_already(int link, int program)
 /* ------------------------------------------------------------------------------------------
  * XDP */
 
-/* Is it the link of the interface that has this name now? One that went with its interface has
- * index 0. */
-static bool is_for_interface(int link, unsigned int index)
+int links_check(const struct config *config)
 {
-	struct bpf_link_info info = {0};
-	__u32 length = sizeof(info);
-
-	return !bpf_obj_get_info_by_fd(link, &info, &length) && info.xdp.ifindex == index;
-}
-
-static bool has_xdp(const struct config *config, const char *directory, const char *interface)
-{
-	const struct attachment at = {.config = config, .directory = directory};
-	unsigned int index = if_nametoindex(interface);
-	char name[LINK_NAME];
-	bool attached;
-	int link;
-
-	bpffs_xdp_name(interface, name);
-	link = index ? open_link(&at, name) : -1;
-	if (link < 0)
-		return false;
-	attached = is_for_interface(link, index);
-	close(link);
-	return attached;
-}
-
-const char *links_without_xdp(const struct config *config, const char *directory)
-{
-	const char *names[2 * CONFIG_MAX_INTERFACES];
-	unsigned int count = list_interfaces(config, names);
-
-	for (unsigned int i = 0; i < count; i++)
-		if (!has_xdp(config, directory, names[i]))
-			return names[i];
-	return NULL;
-}
-
-int links_check(const struct config *config, const char *directory)
-{
-	const char *names[2 * CONFIG_MAX_INTERFACES];
-	unsigned int count = list_interfaces(config, names);
+	const char *names[ALL_INTERFACES];
+	unsigned int count = interfaces_list(config, names);
 	int error = 0;
 
 	for (unsigned int i = 0; i < count && !error; i++)
-		if (!has_xdp(config, directory, names[i]))
+		if (!interface_has_xdp(config, names[i]))
 			error = xdp_check(names[i], if_nametoindex(names[i]));
 	return error;
 }
@@ -199,9 +143,9 @@ static int apply_xdp(struct attachment *at, const char *interface, int program)
 	char *name = at->names[at->count++];
 	int link, error;
 
-	bpffs_xdp_name(interface, name);
+	interface_link_name(interface, name);
 	link = open_link(at, name);
-	if (link >= 0 && is_for_interface(link, index)) {
+	if (link >= 0 && interface_link_is_on(link, index)) {
 		error = update(link, program, name);
 		if (!error)
 			log_info("%s: XDP program replaced", interface);
@@ -222,8 +166,8 @@ static int apply_xdp(struct attachment *at, const char *interface, int program)
 
 static int apply_all_xdp(struct attachment *at, int program)
 {
-	const char *names[2 * CONFIG_MAX_INTERFACES];
-	unsigned int count = list_interfaces(at->config, names);
+	const char *names[ALL_INTERFACES];
+	unsigned int count = interfaces_list(at->config, names);
 	int error = 0;
 
 	for (unsigned int i = 0; i < count && !error; i++)
@@ -398,14 +342,14 @@ int links_apply(const struct config *config, const struct objects *objects, cons
 const char *links_difference(const struct config *config, const char *directory)
 {
 	struct attachment at = {.config = config, .directory = directory};
-	const char *names[2 * CONFIG_MAX_INTERFACES];
-	unsigned int count = list_interfaces(config, names);
+	const char *names[ALL_INTERFACES];
+	unsigned int count = interfaces_list(config, names);
 	static char name[LINK_NAME];
 
 	for (unsigned int i = 0; i < count; i++) {
 		int link;
 
-		bpffs_xdp_name(names[i], at.names[at.count]);
+		interface_link_name(names[i], at.names[at.count]);
 		link = open_link(&at, at.names[at.count++]);
 		if (link < 0)
 			return names[i];

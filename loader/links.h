@@ -21,12 +21,8 @@ int links_apply(const struct config *config, const struct objects *objects, cons
 /* Is every interface of the configuration attached, and no other? If not: the one that differs. */
 const char *links_difference(const struct config *config, const char *directory);
 
-/* The first interface of the configuration on which no XDP program of ours is, or NULL: it may have
- * been deleted and made anew since the load. */
-#define LINKS_WITHOUT_XDP "%s: no XDP program is attached: limpet load"
-const char *links_without_xdp(const struct config *config, const char *directory);
-
-/* Before links_apply changes anything: could every interface have our XDP program? */
-int links_check(const struct config *config, const char *directory);
+/* Before links_apply changes anything on a node that is loaded: could every interface have our XDP
+ * program? */
+int links_check(const struct config *config);
 
 #endif

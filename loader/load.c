@@ -193,7 +193,7 @@ static int load_again(const struct config *config)
 	if (!error) {
 		error = apply_check(config, &objects.maps, false);
 		if (!error)
-			error = links_check(config, LAYOUT_DIRECTORY);
+			error = links_check(config);
 		if (!error)
 			error = upgrade(config, &present, &objects);
 		objects_free(&objects);

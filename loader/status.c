@@ -9,7 +9,7 @@
 #include "bpffs.h"
 #include "commands.h"
 #include "control.h"
-#include "links.h"
+#include "interfaces.h"
 #include "log.h"
 #include "node.h"
 
@@ -57,7 +57,7 @@ static struct json_object *status_from_maps(const struct config *config, const s
 /* Whatever the agent says, a router that sees no packets is not ready. */
 static void add_without_xdp(struct json_object *status, const struct config *config)
 {
-	const char *interface = links_without_xdp(config, LAYOUT_DIRECTORY);
+	const char *interface = interface_without_xdp(config);
 	struct json_object *router = NULL;
 
 	json_object_object_add(status, "interface_without_xdp",
@@ -106,7 +106,7 @@ static void print_status(struct json_object *status, const struct maps *maps)
 			       : "",
 		       strcmp(text(router, "missing"), "unknown") ? text(router, "missing") : "");
 	if (strcmp(text(status, "interface_without_xdp"), "unknown"))
-		printf(LINKS_WITHOUT_XDP "\n", text(status, "interface_without_xdp"));
+		printf(INTERFACE_WITHOUT_XDP "\n", text(status, "interface_without_xdp"));
 	if (maps_counters(maps, values))
 		return;
 	puts("counters (those that are not 0):");
@@ -145,38 +145,46 @@ int command_status(const struct config *config, int argc, char **argv)
 	return 0;
 }
 
-/* 0 ready, 1 not (says who is missing), 2 cannot tell. */
+/* NULL: none. */
+static const char *without_xdp(const struct config *config, struct json_object *answer)
+{
+	struct json_object *told = NULL;
+
+	if (json_object_object_get_ex(answer, "interface_without_xdp", &told) && told)
+		return json_object_get_string(told);
+	return bpffs_exists(config, LAYOUT_DIRECTORY) ? interface_without_xdp(config) : NULL;
+}
+
+/* 0 ready, 1 not (says why), 2 cannot tell. */
 int command_ready(const struct config *config, int argc, char **argv)
 {
-	const char *interface;
+	const char *interface, *missing;
 	struct json_object *body;
-	int code, result = 2;
+	int code, result = 1;
 
 	(void)argv;
 	if (argc != 1) {
 		fputs("limpet: usage: limpet ready\n", stderr);
 		return 2;
 	}
-	interface = bpffs_exists(config, LAYOUT_DIRECTORY)
-			    ? links_without_xdp(config, LAYOUT_DIRECTORY)
-			    : NULL;
 	body = ask(config, "/ready", &code);
-	if (interface && config->has_router) {
-		printf("not ready: " LINKS_WITHOUT_XDP "\n", interface);
-		result = 1;
+	interface = config->has_router ? without_xdp(config, body) : NULL;
+	missing = text(body, "missing");
+	if (interface) {
+		printf("not ready: " INTERFACE_WITHOUT_XDP "\n", interface);
 	} else if (code == 200) {
 		puts("ready");
 		result = 0;
 	} else if (code == 503 && body) {
-		const char *missing = text(body, "missing");
-
 		printf("not ready: %s%s\n", *missing ? "missing " : "no target has joined yet",
 		       missing);
-		result = 1;
-	} else if (code == 404)
-		log_error("this node is no router");
-	else
-		control_unavailable(config, code, "cannot tell: ");
+	} else {
+		result = 2;
+		if (code == 404)
+			log_error("this node is no router");
+		else
+			control_unavailable(config, code, "cannot tell: ");
+	}
 	json_object_put(body);
 	return result;
 }

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "interface_watch.h"
 #include "log.h"
 #include "session.h"
 #include "settings.h"
@@ -159,6 +160,9 @@ static int start_parts(struct agent *agent)
 		if (!agent->target)
 			return -1;
 	}
+	agent->interfaces = interface_watch_start(agent);
+	if (!agent->interfaces)
+		return -1;
 	agent->control = control_start(agent);
 	return agent->control ? 0 : -1;
 }
@@ -205,6 +209,7 @@ void agent_stop(struct agent *agent)
 	agent->control = NULL;
 	if (control)
 		control_stop(control);
+	interface_watch_stop(agent->interfaces);
 	if (agent->target)
 		target_stop(agent->target);
 	agent->target = NULL;

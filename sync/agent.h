@@ -23,6 +23,7 @@ struct agent {
 	struct router_part *router; /* NULL: no router here */
 	struct target_part *target; /* NULL: no target here */
 	struct control_part *control;
+	struct interface_watch *interfaces;
 	unsigned int sessions; /* that are not freed yet; session.c */
 	int lock;	       /* RUNTIME/limpetd.lock */
 	bool leaving;	       /* stops because the node unloads: GOODBYE_LEAVING to the routers */
@@ -51,7 +52,8 @@ void router_stop(struct router_part *router); /* says GOODBYE(stopping) */
 void router_role_changed(struct router_part *router);
 int router_reload(struct router_part *router, const struct config *config);
 int router_forget(struct router_part *router, const char *target); /* -ENOENT, -EBUSY */
-/* 0 ready, 1 not; who is missing, comma separated, into text. */
+/* 0 ready, 1 not: a target is missing (comma separated, in text), none has joined, or an interface
+ * has no XDP program. */
 int router_ready(const struct router_part *router, char *text, size_t size);
 /* Is the roster on disk the present one? */
 bool router_roster_written(const struct router_part *router);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "agent.h"
+#include "interfaces.h"
 #include "log.h"
 #include "metrics.h"
 #include "monitors.h"
@@ -101,6 +102,14 @@ static struct json_object *router_status(const struct agent *agent)
 	return router;
 }
 
+static void add_interface(const struct agent *agent, struct json_object *body)
+{
+	const char *name = interface_without_xdp(agent->config);
+
+	json_object_object_add(body, "interface_without_xdp",
+			       name ? json_object_new_string(name) : NULL);
+}
+
 static void get_status(struct agent *agent, struct evhttp_request *request, struct evkeyvalq *query)
 {
 	struct json_object *body = json_object_new_object(), *roles = json_object_new_array();
@@ -116,6 +125,7 @@ static void get_status(struct agent *agent, struct evhttp_request *request, stru
 	json_object_object_add(body, "roles", roles);
 	if (agent->router)
 		json_object_object_add(body, "router", router_status(agent));
+	add_interface(agent, body);
 	reply(request, HTTP_OK, body);
 }
 
@@ -179,6 +189,7 @@ static void get_ready(struct agent *agent, struct evhttp_request *request, struc
 	body = json_object_new_object();
 	json_object_object_add(body, "ready", json_object_new_boolean(!not_ready));
 	json_object_object_add(body, "missing", json_object_new_string(missing));
+	add_interface(agent, body);
 	reply(request, not_ready ? HTTP_SERVUNAVAIL : HTTP_OK, body);
 }
 

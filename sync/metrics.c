@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "interfaces.h"
 #include "router_mirror.h"
 
 static void write_counter(struct evbuffer *out, const char *name, const char *help, uint64_t value)
@@ -108,7 +109,7 @@ static void write_router(const struct agent *agent, struct evbuffer *out)
 	maps_get(&agent->maps, MAP_ROLE, &zero, &role);
 	write_type(out, "router_active", "1 when this router is active");
 	evbuffer_add_printf(out, "limpet_router_active %d\n", role.role == ROLE_ACTIVE);
-	write_type(out, "router_ready", "1 when every target of the roster is in sync");
+	write_type(out, "router_ready", "1 when this router could take over, as limpet ready says");
 	evbuffer_add_printf(out, "limpet_router_ready %d\n",
 			    !router_ready(agent->router, missing, sizeof(missing)));
 	write_type(out, "router_roster_written", "1 when the roster on disk is the present one");
@@ -156,6 +157,26 @@ static void write_target(const struct agent *agent, struct evbuffer *out)
 	json_object_put(instances);
 }
 
+/* An interface's name may have anything but spaces and slashes. */
+static void write_label(struct evbuffer *out, const char *name)
+{
+	for (; *name; name++)
+		evbuffer_add_printf(out, "%s%c", strchr("\"\\", *name) ? "\\" : "", *name);
+}
+
+static void write_interfaces(const struct agent *agent, struct evbuffer *out)
+{
+	const char *names[ALL_INTERFACES];
+	unsigned int count = interfaces_list(agent->config, names);
+
+	write_type(out, "interface_attached", "1 when the XDP program is attached to it");
+	for (unsigned int i = 0; i < count; i++) {
+		evbuffer_add_printf(out, "limpet_interface_attached{interface=\"");
+		write_label(out, names[i]);
+		evbuffer_add_printf(out, "\"} %d\n", interface_has_xdp(agent->config, names[i]));
+	}
+}
+
 void metrics_write(const struct agent *agent, struct evbuffer *out)
 {
 	write_type(out, "table_size_entries", "how many entries a table can hold");
@@ -163,6 +184,7 @@ void metrics_write(const struct agent *agent, struct evbuffer *out)
 			    "limpet_table_size_entries{table=\"connections\"} %u\n"
 			    "limpet_table_size_entries{table=\"affinities\"} %u\n",
 			    agent->config->max_connections, agent->config->max_affinities);
+	write_interfaces(agent, out);
 	if (agent->router)
 		write_router(agent, out);
 	if (agent->target)

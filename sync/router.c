@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "interfaces.h"
 #include "log.h"
 #include "router_internal.h"
 
@@ -259,10 +260,9 @@ int router_ready(const struct router_part *router, char *text, size_t size)
 {
 	size_t length = 0;
 
-	if (size)
-		text[0] = 0;
+	text[0] = 0;
 	if (router_mirror_in_sync(router->mirror))
-		return 0;
+		return interface_without_xdp(router->agent->config) ? 1 : 0;
 	for (unsigned int i = 0; i < router->forward_limit; i++) {
 		const struct mirror_target *target =
 			router_mirror_target(router->mirror, (uint16_t)i);
@@ -277,8 +277,6 @@ int router_ready(const struct router_part *router, char *text, size_t size)
 			return 1;
 		length += (size_t)added;
 	}
-	if (!length)
-		snprintf(text, size, "no target has joined");
 	return 1;
 }
 

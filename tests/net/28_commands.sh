@@ -6,6 +6,13 @@ set -u
 . "$(dirname "$0")/../../scripts/lab-lib.sh"
 test_begin "the commands"
 
+# What is there, a target says each second.
+is_in_sync()
+{
+	[ "$(show "$1" sync "len(d) == 2 and all(p['missing'] == 0 and p['here'] == p['there'] and
+		p['digest'] == 'equal' for p in d)")" = true ]
+}
+
 lab_up && lab_serve && start_instances 2 || exit 1
 pid=$(ask_affinity 198.18.0.1) || fail "the client gets an affinity"
 node=$(node_of_pid "$pid")
@@ -27,8 +34,7 @@ fields="client service scope target instance state connections idle_ms expires_i
 check_json "an affinity has its fields" "set('$fields'.split()) <= set(d[0]) and d[0]['pid'] == $pid and
 	d[0]['state'] == 'everywhere' and d[0]['connections'] == 2" "$(on "$node" limpet show affinities --json)"
 check_soon "sync: nothing is missing" 5 nothing_is_missing r1
-check_json "sync: what is here, there and missing" "len(d) == 2 and all(p['missing'] == 0 and
-	p['here'] == p['there'] and p['digest'] == 'equal' for p in d)" "$(on r1 limpet show sync --json)"
+check_soon "sync: what is here, there and missing" 5 is_in_sync r1
 check_json "targets" "sum(t['affinities'] for t in d) == 1 and
 	{t['path'] for t in d} == {'ok'}" "$(on r1 limpet show targets --json)"
 check "explain says why" grep -q "$node" <<<"$(on r1 limpet explain 198.18.0.1 shop)"
