@@ -112,12 +112,14 @@ static __always_inline enum holder affinity_holder(const struct question *questi
 	struct affinity_key key = {.client = question->key.client,
 				   .scope = question->service->scope};
 	const struct router_affinity *affinity;
+	struct presence presence;
 
 	if (question->service->affinity == AFFINITY_NONE)
 		return HOLDER_NONE;
 	if (question->service->client_prefix < 128)
 		mask_address(&key.client, question->service->client_prefix);
-	if (!may_be_present(question->settings, affinity_hash(question->settings, &key)))
+	presence = affinity_presence(question->settings, &key);
+	if (!may_be_present(&presence))
 		return HOLDER_NONE;
 	affinity = bpf_map_lookup_elem(&affinities, &key);
 	if (!affinity)
@@ -295,10 +297,11 @@ static __always_inline bool is_reported(const struct knowledge *known,
  */
 static __always_inline void get_knowledge(const struct question *question, struct knowledge *known)
 {
+	struct presence presence = connection_presence(question->settings, question->id.hash);
 	const struct router_connection *reported = NULL;
 	bool bygone;
 
-	if (may_be_present(question->settings, question->id.hash))
+	if (may_be_present(&presence))
 		reported = bpf_map_lookup_elem(&connections, &question->key);
 	known->has_report = reported;
 	if (reported)

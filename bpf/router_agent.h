@@ -15,26 +15,25 @@
 
 /* An entry of either table, new or in place of what is there. */
 static __always_inline int put(void *map, const void *key, const void *value,
-			       const struct settings *own, __u64 hash)
+			       const struct presence *presence)
 {
 	int error = bpf_map_update_elem(map, key, value, BPF_EXIST);
 
 	if (error != -ENOENT)
 		return error;
-	present_add(own, hash, 1);
+	present_add(presence, 1);
 	error = bpf_map_update_elem(map, key, value, BPF_NOEXIST);
 	if (error)
-		present_add(own, hash, -1);
+		present_add(presence, -1);
 	return error;
 }
 
-static __always_inline int remove(void *map, const void *key, const struct settings *own,
-				  __u64 hash)
+static __always_inline int remove(void *map, const void *key, const struct presence *presence)
 {
 	int error = bpf_map_delete_elem(map, key);
 
 	if (!error)
-		present_add(own, hash, -1);
+		present_add(presence, -1);
 	return error;
 }
 
@@ -43,12 +42,13 @@ static __always_inline int change_connection(const struct router_call *call,
 {
 	struct router_connection value = call->value;
 	struct connection_key key = call->key;
+	struct presence presence = connection_presence(own, id->hash);
 	int error;
 
 	if (call->op == ROUTER_PUT_CONNECTION)
-		error = put(&connections, &key, &value, own, id->hash);
+		error = put(&connections, &key, &value, &presence);
 	else
-		error = remove(&connections, &key, own, id->hash);
+		error = remove(&connections, &key, &presence);
 	if (!error)
 		flow_changed(id);
 	return error;
@@ -59,11 +59,11 @@ static __always_inline int change_affinity(const struct router_call *call,
 {
 	struct affinity_key key = call->affinity_key;
 	struct router_affinity value = call->affinity;
-	__u64 hash = affinity_hash(own, &key);
+	struct presence presence = affinity_presence(own, &key);
 
 	if (call->op == ROUTER_PUT_AFFINITY)
-		return put(&affinities, &key, &value, own, hash);
-	return remove(&affinities, &key, own, hash);
+		return put(&affinities, &key, &value, &presence);
+	return remove(&affinities, &key, &presence);
 }
 
 /* Of any age: whoever asks knows what to make of it. */

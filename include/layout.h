@@ -99,10 +99,11 @@ struct settings {
 				   zero: no target */
 	__u32 is_router;
 	__u32 is_target;
-	__u8 flow_bits;	     /* router/flows has 1 << flow_bits sets */
-	__u8 handshake_bits; /* router/handshakes */
-	__u8 present_bits;   /* router/present has so many words */
-	__u8 zero[5];
+	__u8 flow_bits;		    /* router/flows has 1 << flow_bits sets */
+	__u8 handshake_bits;	    /* router/handshakes */
+	__u8 present_bits;	    /* router/present has so many words for connections, */
+	__u8 present_affinity_bits; /* and behind them so many for affinities */
+	__u8 zero[4];
 };
 
 /*
@@ -384,9 +385,9 @@ struct handshake_set {
 #define HANDSHAKE_TICK_SHIFT 20 /* a tick is 1 << 20 ns: 40 bits are 36 years */
 
 /*
- * router/present: is it worth asking router/connections or router/affinities at all? Two bits for
- * the hash of what is there (bpf/present.h), so that a SYN of a flood finds out in one word that
- * nothing is known of it. router/present_counts: how many entries have a bit. Written by
+ * router/present: is it worth asking router/connections or router/affinities at all? A few bits
+ * for the hash of what is there (bpf/present.h), so that a SYN of a flood finds out in one word
+ * that nothing is known of it. router/present_counts: how many entries have a bit. Written by
  * `router_agent`.
  */
 struct present_counts {

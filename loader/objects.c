@@ -39,12 +39,16 @@ __u8 objects_map_bits(const struct config *config, enum map_id id)
 		return bits_for(config->max_connections / 2, FLOW_BITS_MIN);
 	case MAP_HANDSHAKES: /* few, so that a flood stays within a CPU's cache */
 		return bits_for(config->max_connections / 32, FLOW_BITS_MIN);
-	case MAP_PRESENT:
-	case MAP_PRESENT_COUNTS: /* a word for 16 entries, which a CPU's cache still holds */
-		return bits_for(((__u64)config->max_connections + config->max_affinities) / 16, 0);
+	case MAP_PRESENT: /* a word for four: of 200 that are not there, one is looked up */
+		return bits_for(config->max_connections / 4, 0);
 	default:
 		return 0;
 	}
+}
+
+__u8 objects_affinity_bits(const struct config *config)
+{
+	return config->has_router ? bits_for(config->max_affinities / 8, 0) : 0;
 }
 
 __u32 objects_map_size(const struct config *config, enum map_id id)
@@ -52,9 +56,11 @@ __u32 objects_map_size(const struct config *config, enum map_id id)
 	switch (id) {
 	case MAP_FLOWS:
 	case MAP_HANDSHAKES:
+		return 1U << objects_map_bits(config, id);
 	case MAP_PRESENT:
 	case MAP_PRESENT_COUNTS:
-		return 1U << objects_map_bits(config, id);
+		return (1U << objects_map_bits(config, MAP_PRESENT)) +
+		       (1U << objects_affinity_bits(config));
 	case MAP_ROUTER_CONNECTIONS:
 		return config->has_router ? config->max_connections : 1;
 	case MAP_ROUTER_AFFINITIES:

@@ -39,6 +39,8 @@ int objects_each_program(const struct objects *objects,
 bool objects_pins_map(const struct config *config, enum map_id id);
 /* Of a map whose size is a power of two: which. */
 __u8 objects_map_bits(const struct config *config, enum map_id id);
+/* Of router/present, the part for affinities. */
+__u8 objects_affinity_bits(const struct config *config);
 /* Its number of entries by the configuration; 0: always the same. */
 __u32 objects_map_size(const struct config *config, enum map_id id);
 

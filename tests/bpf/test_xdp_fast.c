@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -44,6 +45,7 @@ static void squeeze(uint8_t flow_bits, uint8_t handshake_bits, uint8_t present_b
 	settings.flow_bits = flow_bits;
 	settings.handshake_bits = handshake_bits;
 	settings.present_bits = present_bits;
+	settings.present_affinity_bits = present_bits;
 	put_settings(&settings);
 }
 
@@ -500,6 +502,33 @@ static void test_present(void **state)
 	EXPECT("gone", SYN(.from_port = 2), XDP_TX, TO_T1(SYN(.from_port = 2)), DISTRIBUTED);
 }
 
+static const char *client_number(unsigned int number)
+{
+	static char text[32];
+
+	snprintf(text, sizeof(text), "198.51.100.%u", number);
+	return text;
+}
+
+/* Affinities likewise, in words of their own. */
+static void test_present_affinities(void **state)
+{
+	struct frame syn = SYN(.from = "198.51.100.2");
+
+	(void)state;
+	squeeze(FLOW_BITS_MIN, FLOW_BITS_MIN, 0);
+	put_connection(CLIENT, 40000, SHOP, T1, CONNECTION_OPEN);
+	for (unsigned int client = 1; client <= 200; client++)
+		put_affinity(client_number(client), 0, T3);
+	assert_int_equal(delete_connection(CLIENT, 40000, SHOP), 0);
+	for (unsigned int client = 1; client <= 200; client++)
+		if (client != 2)
+			assert_int_equal(delete_affinity(client_number(client), 0), 0);
+	EXPECT("there", syn, XDP_TX, TO_T3(syn), AFFINITY);
+	assert_int_equal(delete_affinity(client_number(2), 0), 0);
+	assert_int_equal(presence(), 0);
+}
+
 /* No room: what is there stays, and nothing is left of what is not. */
 static void test_table_full(void **state)
 {
@@ -588,6 +617,7 @@ int main(void)
 		cmocka_unit_test_setup(test_flood_of_pairs, world_reset),
 		cmocka_unit_test_setup(test_unattended, world_reset),
 		cmocka_unit_test_setup(test_present, world_reset),
+		cmocka_unit_test_setup(test_present_affinities, world_reset),
 		cmocka_unit_test_setup(test_table_full, world_reset),
 		cmocka_unit_test_setup(test_race, world_reset),
 	};

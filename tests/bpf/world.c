@@ -25,6 +25,7 @@
 #define OTHER_IFINDEX 2
 #define TABLE_SIZE    1024
 #define PRESENT_BITS  4
+#define PRESENT_WORDS (2 << PRESENT_BITS) /* for connections, and as many for affinities */
 
 static struct xdp_bpf *program;
 static struct flow_set *flow_sets;
@@ -74,7 +75,8 @@ struct settings router_settings(void)
 				 .is_router = 1,
 				 .flow_bits = FLOW_BITS_MIN,
 				 .handshake_bits = FLOW_BITS_MIN,
-				 .present_bits = PRESENT_BITS};
+				 .present_bits = PRESENT_BITS,
+				 .present_affinity_bits = PRESENT_BITS};
 }
 
 void put_settings(const struct settings *settings)
@@ -268,7 +270,7 @@ unsigned int presence(void)
 	unsigned int found = 0;
 	uint64_t word;
 
-	for (uint32_t i = 0; i < 1 << PRESENT_BITS; i++) {
+	for (uint32_t i = 0; i < PRESENT_WORDS; i++) {
 		assert_true(get(program->maps.present, &i, &word));
 		assert_true(get(program->maps.present_counts, &i, &counts));
 		for (int bit = 0; bit < 64; bit++) {
@@ -397,8 +399,8 @@ int world_load(void **state)
 		return -1;
 	bpf_map__set_max_entries(program->maps.flows, SETS);
 	bpf_map__set_max_entries(program->maps.handshakes, SETS);
-	bpf_map__set_max_entries(program->maps.present, 1 << PRESENT_BITS);
-	bpf_map__set_max_entries(program->maps.present_counts, 1 << PRESENT_BITS);
+	bpf_map__set_max_entries(program->maps.present, PRESENT_WORDS);
+	bpf_map__set_max_entries(program->maps.present_counts, PRESENT_WORDS);
 	bpf_map__set_max_entries(program->maps.connections, TABLE_SIZE);
 	bpf_map__set_max_entries(program->maps.affinities, TABLE_SIZE);
 	if (xdp_bpf__load(program))

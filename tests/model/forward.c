@@ -23,7 +23,8 @@ static struct settings own_settings = {.hold_ns = HOLD_NS,
 				       .is_router = 1,
 				       .flow_bits = FLOW_BITS,
 				       .handshake_bits = HANDSHAKE_BITS,
-				       .present_bits = PRESENT_BITS};
+				       .present_bits = PRESENT_BITS,
+				       .present_affinity_bits = PRESENT_BITS};
 
 struct service_key model_service_key(void)
 {
@@ -151,9 +152,9 @@ void *bpf_map_lookup_elem(void *map, const void *key)
 	if (map == &handshakes)
 		return index < HANDSHAKE_SETS ? &current->handshakes[index] : NULL;
 	if (map == &present)
-		return index < 1 << PRESENT_BITS ? &current->present[index] : NULL;
+		return index < PRESENT_WORDS ? &current->present[index] : NULL;
 	if (map == &present_counts)
-		return index < 1 << PRESENT_BITS ? &current->present_counts[index] : NULL;
+		return index < PRESENT_WORDS ? &current->present_counts[index] : NULL;
 	if (map == &targets)
 		return index < NUMBERS ? &current->targets[index] : NULL;
 	if (map == &role)

@@ -21,6 +21,7 @@
 #define HANDSHAKE_BITS 6
 #define HANDSHAKE_SETS (1 << HANDSHAKE_BITS)
 #define PRESENT_BITS   1
+#define PRESENT_WORDS  (2 << PRESENT_BITS) /* for connections, and as many for affinities */
 
 #define ROUTER_SERVICE 1 /* numbers of the one service and its scope, different at each role */
 #define ROUTER_SCOPE   2
@@ -51,8 +52,8 @@ struct plane_sighting {
 struct plane {
 	struct flow_set flows[FLOW_SETS];
 	struct handshake_set handshakes[HANDSHAKE_SETS];
-	uint64_t present[1 << PRESENT_BITS];
-	struct present_counts present_counts[1 << PRESENT_BITS];
+	uint64_t present[PRESENT_WORDS];
+	struct present_counts present_counts[PRESENT_WORDS];
 	struct plane_connection connections[CLIENTS][PORTS];
 	struct plane_affinity affinities[CLIENTS];
 	struct plane_sighting sightings[CLIENTS][PORTS];
