@@ -129,6 +129,30 @@ static void pend(struct router_mirror *mirror, struct claim *claim, bool pending
 		TAILQ_REMOVE(&mirror->pending, claim, in_pending);
 }
 
+static void wake_waiting(struct router_mirror *mirror, struct contest *contest)
+{
+	for (struct claim *claim = contest->claims; claim; claim = claim->next) {
+		if (!claim->waits)
+			continue;
+		claim->waits = false;
+		pend(mirror, claim, true);
+	}
+}
+
+/* Said in another session, or of another request: no answer counts any more. */
+static void begin_anew(struct claim *claim)
+{
+	claim->waits = claim->answered = claim->granted = claim->revoked = false;
+}
+
+/* What was granted here is published, or is not to be published any more: who waits for that is
+ * answered. */
+static void conclude(struct router_mirror *mirror, struct contest *contest)
+{
+	contest->tentative = NO_NUMBER;
+	wake_waiting(mirror, contest);
+}
+
 static void wait_for_room(struct router_mirror *mirror, struct contest *contest, bool waiting)
 {
 	if (contest->waiting == waiting)
@@ -244,13 +268,6 @@ static void tell_losers(struct router_mirror *mirror, struct contest *contest,
 	}
 }
 
-static bool is_void(const struct router_mirror *mirror, uint16_t holder)
-{
-	const struct peer *peer = mirror_peer_get(mirror, holder);
-
-	return !peer || peer->info.state == TARGET_DOWN || peer->info.state == TARGET_GONE;
-}
-
 /* What was granted here and not published yet: it comes first, unless its target is down; then
  * whoever holds the client is better than nobody. */
 static bool comes_first(const struct router_mirror *mirror, const struct contest *contest,
@@ -259,7 +276,7 @@ static bool comes_first(const struct router_mirror *mirror, const struct contest
 	if (contest->tentative == NO_NUMBER)
 		return false;
 	return !best || (term_above(&contest->tentative_term, &best->term) &&
-			 !is_void(mirror, contest->tentative));
+			 !mirror_target_is_out(mirror, contest->tentative));
 }
 
 /* Puts the winner in place; a contest that nobody speaks of any more goes. */
@@ -309,7 +326,7 @@ static void claim_free(struct router_mirror *mirror, struct claim *claim)
 		at = &(*at)->next;
 	*at = claim->next;
 	if (contest->tentative == claim->target)
-		contest->tentative = NO_NUMBER;
+		conclude(mirror, contest);
 	free(claim);
 }
 
@@ -346,7 +363,7 @@ static void update(struct router_mirror *mirror, struct peer *peer, struct claim
 
 	sum(mirror, peer, claim, false);
 	if (claim->session != peer->session || claim->id != message->id)
-		claim->answered = false;
+		begin_anew(claim);
 	claim->told = false;
 	claim->id = message->id;
 	claim->term = message->term;
@@ -356,8 +373,8 @@ static void update(struct router_mirror *mirror, struct peer *peer, struct claim
 	sum(mirror, peer, claim, true);
 	if (contest->tentative == peer->number &&
 	    (published || contest->tentative_id != message->id))
-		contest->tentative = NO_NUMBER;
-	pend(mirror, claim, !published && !claim->answered);
+		conclude(mirror, contest);
+	pend(mirror, claim, !published && !claim->answered && !claim->waits);
 }
 
 int mirror_claims_report(struct router_mirror *mirror, struct peer *peer,
@@ -465,14 +482,18 @@ void mirror_claims_purge(struct router_mirror *mirror, struct peer *peer)
 }
 
 /* A session has begun or ended: what was said in the former one waits to be said again. A grant
- * that was not published keeps its entry until then, for it may have been published since. */
+ * that was not published keeps its entry until then, for it may have been published since; but it
+ * is void, so nobody waits for its publication. */
 void mirror_claims_new_session(struct router_mirror *mirror, struct peer *peer)
 {
 	struct claim *claim;
 
 	LIST_FOREACH (claim, &peer->claims, of_target) {
-		claim->answered = claim->told = false;
+		begin_anew(claim);
+		claim->told = false;
 		pend(mirror, claim, false);
+		if (claim->contest->tentative == peer->number)
+			wake_waiting(mirror, claim->contest);
 	}
 }
 
@@ -499,7 +520,7 @@ void mirror_claims_activated(struct router_mirror *mirror)
 		LIST_FOREACH (claim, &peer->claims, of_target) {
 			if (claim->session != peer->session || !term_is_zero(&claim->term))
 				continue;
-			claim->answered = false;
+			claim->answered = claim->waits = false;
 			pend(mirror, claim, true);
 		}
 	}
@@ -528,12 +549,25 @@ static bool may_take_over(const struct router_mirror *mirror, const struct claim
 	return scope && scope->takeover;
 }
 
-/* Who was granted the client and has not published yet is taken over: it is not to publish any
- * more, for the router remembers one grant only. */
-static void revoke(struct router_mirror *mirror, const struct claim *former)
+/*
+ * Another target was granted the client and may publish at any moment: it is told not to, and only
+ * when it has answered, or its session has ended, is it known who holds the client. Else two
+ * targets would believe that they hold it everywhere.
+ */
+static bool waits_for_former(struct router_mirror *mirror, struct claim *claim)
 {
-	if (former && term_is_zero(&former->term) && mirror->peers[former->target]->open)
+	struct contest *contest = claim->contest;
+	struct claim *former = NULL;
+
+	if (contest->tentative != NO_NUMBER && contest->tentative != claim->target)
+		former = claim_find(contest, contest->tentative);
+	if (!former || !former->granted || !mirror->peers[former->target]->open)
+		return false;
+	if (!former->revoked)
 		refuse(mirror, former, REFUSE_HELD);
+	former->revoked = true;
+	claim->waits = true;
+	return true;
 }
 
 /* The entry is in place before the target hears of it: from publication on it must be. */
@@ -541,24 +575,21 @@ static void grant(struct router_mirror *mirror, struct claim *claim)
 {
 	struct contest *contest = claim->contest;
 	struct term term = {mirror->clock + 1, mirror->settings.node_id};
-	const struct claim *former = NULL;
 
-	if (contest->tentative != NO_NUMBER && contest->tentative != claim->target)
-		former = claim_find(contest, contest->tentative);
 	contest->tentative = claim->target;
 	contest->tentative_id = claim->id;
 	contest->tentative_term = term;
 	elect(mirror, contest);
 	if (!contest->placed) {
-		contest->tentative = NO_NUMBER;
+		conclude(mirror, contest);
 		elect(mirror, contest);
 		refuse(mirror, claim, REFUSE_FULL);
 		return;
 	}
 	mirror->clock++;
 	mirror->counts.granted++;
+	claim->granted = true;
 	reply(mirror, claim, MESSAGE_GRANT, &term, 0);
-	revoke(mirror, former);
 }
 
 static void answer(struct router_mirror *mirror, struct claim *claim)
@@ -566,12 +597,15 @@ static void answer(struct router_mirror *mirror, struct claim *claim)
 	uint16_t holder = claim->contest->winner;
 
 	pend(mirror, claim, false);
-	claim->answered = true;
-	if (holder != NO_NUMBER && holder != claim->target && !is_void(mirror, holder) &&
-	    !may_take_over(mirror, claim)) {
+	if (holder != NO_NUMBER && holder != claim->target &&
+	    !mirror_target_is_out(mirror, holder) && !may_take_over(mirror, claim)) {
+		claim->answered = true;
 		refuse(mirror, claim, REFUSE_HELD);
 		return;
 	}
+	if (waits_for_former(mirror, claim))
+		return;
+	claim->answered = true;
 	grant(mirror, claim);
 }
 

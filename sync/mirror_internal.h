@@ -32,6 +32,7 @@ struct holding {
 	struct holding *next; /* further holders of the same key */
 	uint32_t mark;	      /* of the snapshot or session in which it was said last */
 	uint16_t target;      /* NO_NUMBER: not in use (record.own) */
+	bool older;	      /* another target's of the same key has been established since */
 };
 
 enum record_queue { QUEUE_NONE, QUEUE_CLOSED, QUEUE_RESET, QUEUE_WAITING, RECORD_QUEUES };
@@ -65,7 +66,10 @@ struct claim {
 	uint16_t target;
 	bool takeover;
 	bool pending;  /* to be answered */
+	bool waits;    /* to be answered when nothing is granted to another and not published */
 	bool answered; /* for this id, in this session */
+	bool granted;  /* GRANT was sent for this id, in this session */
+	bool revoked;  /* and REFUSE after it */
 	bool told;     /* LOST was sent for this id, in this session */
 };
 
@@ -187,6 +191,8 @@ enum target_event {
 };
 enum target_state mirror_next_state(enum target_state state, enum target_event event);
 struct peer *mirror_peer_get(const struct router_mirror *mirror, uint16_t number);
+/* Down or given up. */
+bool mirror_target_is_out(const struct router_mirror *mirror, uint16_t number);
 struct peer *mirror_peer_new(struct router_mirror *mirror,
 			     const char *name); /* NULL: no number left */
 int mirror_peer_find(const struct router_mirror *mirror, const char *name);

@@ -178,11 +178,9 @@ void router_mirror_session_lost(struct router_mirror *mirror, uint16_t target,
 	mirror->now_ms = now_ms;
 	if (!peer)
 		return;
-	if (reason == GOODBYE_LEAVING) {
+	if (reason == GOODBYE_LEAVING)
 		mirror_peer_retire(mirror, peer);
-		return;
-	}
-	if (peer->open)
+	else if (peer->open)
 		close_session(mirror, peer, reason ? EVENT_GOODBYE : EVENT_LOST);
 	else if (!reason && peer->info.state == TARGET_UNATTENDED && !peer->ended)
 		close_session(mirror, peer, EVENT_LOST);

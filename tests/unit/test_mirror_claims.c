@@ -78,8 +78,91 @@ static void the_same_term_twice(void **state)
 	}
 }
 
-/* Before the first has published: its grant is taken back. */
+static void claims_game(uint16_t target, uint64_t id, uint64_t clock, bool takeover)
+{
+	claim_in("game", target, 1, id, (struct term){clock, clock ? ROUTER : 0}, takeover);
+}
+
+static void ends_game(uint16_t target)
+{
+	struct message message = {.type = MESSAGE_AFFINITY_END, .affinity_end.scope = "game"};
+
+	message.affinity_end.client = client_address(1);
+	assert_int_equal(say(target, &message), 0);
+}
+
+static void publishes_game(uint16_t target)
+{
+	claims_game(target, 11, 1, false);
+}
+
+static void asks_anew(uint16_t target)
+{
+	claims_game(target, 12, 0, false);
+}
+
+static void stops(uint16_t target)
+{
+	lose(target, GOODBYE_STOPPING);
+	passes(UNATTENDED_MS);
+}
+
+static void leaves(uint16_t target)
+{
+	lose(target, GOODBYE_LEAVING);
+}
+
+static void falls_silent(uint16_t target)
+{
+	lose(target, 0);
+}
+
+static void begins_a_session(uint16_t target)
+{
+	open_session("t1");
+	say_list(target, MESSAGE_BEGIN, 1);
+	claims_game(target, 11, 0, false);
+	say_list(target, MESSAGE_DONE, 1);
+	answers_barrier(target, 1);
+}
+
+/* Before the first has published: its grant is taken back, and nobody is granted the client until
+ * it is known whether it has published all the same. */
 static void granted_and_taken_over(void **state)
+{
+	static void (*const rows[])(uint16_t target) = {
+		ends_game, publishes_game, asks_anew,	    stops,
+		leaves,	   falls_silent,   begins_a_session};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		uint16_t first, second;
+
+		tear_down(state);
+		set_up(state);
+		activate(1);
+		first = join("t1", 1);
+		second = join("t2", 1);
+		claims_game(first, 11, 0, false);
+		assert_int_equal(answer_to(first)->type, MESSAGE_GRANT);
+		claims_game(second, 21, 0, true);
+		assert_int_equal(answer_to(first)->type, MESSAGE_REFUSE);
+		assert_int_equal(answer_to(first)->answer.id, 11);
+		assert_int_equal(answer_to(first)->answer.reason, REFUSE_HELD);
+		claims_game(second, 21, 0, true);
+		passes(100);
+		assert_int_equal(sent_of_type(first, MESSAGE_REFUSE), 1);
+		assert_int_equal(answer_to(second)->type, 0);
+		assert_int_equal(holder_in(1, 1), first);
+		rows[i](first);
+		assert_int_equal(answer_to(second)->type, MESSAGE_GRANT);
+		assert_int_equal(answer_to(second)->answer.id, 21);
+		assert_int_equal(answer_to(second)->answer.term.clock, 2);
+		assert_int_equal(holder_in(1, 1), second);
+	}
+}
+
+/* Who waits for that may be gone before. */
+static void waited_and_ended(void **state)
 {
 	uint16_t first, second;
 
@@ -87,14 +170,22 @@ static void granted_and_taken_over(void **state)
 	activate(1);
 	first = join("t1", 1);
 	second = join("t2", 1);
-	claim_in("game", first, 1, 11, (struct term){0, 0}, false);
+	claims_game(first, 11, 0, false);
+	claims_game(second, 21, 0, true);
+	ends_game(second);
+	ends_game(first);
+	assert_int_equal(answer_to(second)->type, 0);
+	assert_int_equal(holder_in(1, 1), -1);
+	claims_game(first, 12, 0, false);
 	assert_int_equal(answer_to(first)->type, MESSAGE_GRANT);
-	claim_in("game", second, 1, 21, (struct term){0, 0}, true);
+	claims_game(second, 22, 0, true);
+	assert_int_equal(answer_to(second)->type, 0);
+	activate(2); /* what it has granted it has still granted */
+	answers_barrier(first, 2);
+	answers_barrier(second, 2);
+	assert_int_equal(answer_to(second)->type, 0);
+	publishes_game(first);
 	assert_int_equal(answer_to(second)->type, MESSAGE_GRANT);
-	assert_int_equal(answer_to(first)->type, MESSAGE_REFUSE);
-	assert_int_equal(answer_to(first)->answer.id, 11);
-	assert_int_equal(answer_to(first)->answer.reason, REFUSE_HELD);
-	assert_int_equal(holder_in(1, 1), second);
 }
 
 /* It took over, and was not heard of again before it published. */
@@ -272,6 +363,7 @@ int main(void)
 		TEST(the_higher_term_wins),
 		TEST(the_same_term_twice),
 		TEST(granted_and_taken_over),
+		TEST(waited_and_ended),
 		TEST(granted_and_down),
 		TEST(takeover),
 		TEST(a_grant_that_is_not_published),
