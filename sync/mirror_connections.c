@@ -10,18 +10,20 @@
  *  1. The reporter to which this router has itself seen the handshake go (ops.noted) takes the
  *     entry. Until that report XDP goes by its note, which comes before the CRHT while it is young,
  *     so the living connection's packets go right before and after.
- *  2. Else a reporter that is in sync and names the key for the first time takes it, unless the
- *     handshake was noted at the present holder: what a target in sync reports has just been
- *     established, so it is younger than what was known before.
+ *  2. Else a reporter that is in sync takes it, unless the handshake was noted at the present
+ *     holder: outside a snapshot a report says that the connection has just been established, so it
+ *     is younger than what was known before.
  *  3. Else, in a snapshot, whose order says nothing of age, the holder stays. Should it be the
  *     remnant, the handshake of the living one went through another router while its target or the
  *     remnant's was cut off from this one; the remnant's target answers the first packet with a
  *     challenge or a reset, and its END brings rule 4: that connection may be lost, known residue
- * of a client that loses its memory during a partition.
+ *     of a client that loses its memory during a partition.
  *  4. When the holder's goes away, the other's entry is put in place, at once, without a linger.
+ *     Only if the other is older by rule 2, or its target is down, the holder's lingers first, for
+ *     its client may still be sending to a server that has closed.
  *
- * A report by anybody ends a linger, and a target's END never touches an entry that points
- * elsewhere: what is removed is always the word of its own target.
+ * A report ends a linger, unless it is of what is known to be older; and a target's END never
+ * touches an entry that points elsewhere: what is removed is always the word of its own target.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -109,6 +111,7 @@ static struct holding *holding_new(struct record *record, struct peer *peer)
 	}
 	holding->record = record;
 	holding->target = peer->number;
+	holding->older = false;
 	LIST_INSERT_HEAD(&peer->holdings, holding, of_target);
 	peer->info.connections++;
 	return holding;
@@ -190,6 +193,37 @@ static bool is_gone(const struct router_mirror *mirror, uint16_t target)
 	return !peer || peer->info.state == TARGET_GONE;
 }
 
+static int noted(const struct router_mirror *mirror, const struct record *record)
+{
+	if (!mirror->ops.noted)
+		return -ENOENT;
+	return mirror->ops.noted(mirror->context, &record->key);
+}
+
+static bool is_doubtful(const struct router_mirror *mirror, const struct holding *holding)
+{
+	return holding->older || mirror_target_is_out(mirror, holding->target);
+}
+
+/* Who else holds it: the one that this router has seen the handshake go to, else any that lives.
+ * `any`: even if that is hardly the living one, if there is nobody else. */
+static uint16_t successor(const struct router_mirror *mirror, struct record *record, bool any)
+{
+	const struct holding *found = NULL;
+	int seen = record->more ? noted(mirror, record) : -ENOENT;
+
+	if (seen >= 0 && holding_find(record, (uint16_t)seen))
+		return (uint16_t)seen;
+	for (const struct holding *other = &record->own; other;
+	     other = other == &record->own ? record->more : other->next) {
+		if (other->target == NO_NUMBER || (!any && is_doubtful(mirror, other)))
+			continue;
+		if (!found || is_doubtful(mirror, found))
+			found = other;
+	}
+	return found ? found->target : NO_NUMBER;
+}
+
 /* What gives way when the CRHT is full: what has ended already, then what a dead target said. */
 static bool make_room(struct router_mirror *mirror)
 {
@@ -199,7 +233,12 @@ static bool make_room(struct router_mirror *mirror)
 		oldest = TAILQ_FIRST(&mirror->queues[QUEUE_CLOSED]);
 	if (oldest) {
 		take_out(mirror, oldest);
-		record_free(mirror, oldest);
+		oldest->target = successor(mirror, oldest, true);
+		oldest->state = CONNECTION_OPEN;
+		if (oldest->target == NO_NUMBER)
+			record_free(mirror, oldest);
+		else
+			enqueue(mirror, oldest, QUEUE_WAITING);
 		return true;
 	}
 	for (unsigned int i = 0; i < mirror->peer_limit; i++) {
@@ -261,6 +300,7 @@ static void record_remove(struct router_mirror *mirror, struct record *record)
 static void open_at(struct router_mirror *mirror, struct record *record, uint16_t target)
 {
 	dequeue(mirror, record);
+	holding_find(record, target)->older = false;
 	record->target = target;
 	record->state = CONNECTION_OPEN;
 	if (!put(mirror, record))
@@ -272,48 +312,47 @@ static void open_at(struct router_mirror *mirror, struct record *record, uint16_
 	enqueue(mirror, record, QUEUE_WAITING);
 }
 
-static int noted(const struct router_mirror *mirror, const struct record *record)
+/* It lingers no longer: the entry is for who else holds it, if anybody does. */
+static void end_linger(struct router_mirror *mirror, struct record *record)
 {
-	if (!mirror->ops.noted)
-		return -ENOENT;
-	return mirror->ops.noted(mirror->context, &record->key);
+	uint16_t next = successor(mirror, record, true);
+
+	if (next == NO_NUMBER)
+		record_remove(mirror, record);
+	else
+		open_at(mirror, record, next);
+}
+
+static void set_youngest(struct record *record, const struct holding *youngest)
+{
+	record->own.older = &record->own != youngest;
+	for (struct holding *other = record->more; other; other = other->next)
+		other->older = other != youngest;
+}
+
+/* Two hold it: rules 1 to 3. */
+static void decide(struct router_mirror *mirror, struct record *record, struct holding *holding,
+		   bool fresh)
+{
+	int seen = noted(mirror, record);
+
+	mirror->counts.conflicts++;
+	if (fresh && seen != record->target)
+		set_youngest(record, holding);
+	else if (seen != holding->target && !is_gone(mirror, record->target))
+		return;
+	open_at(mirror, record, holding->target);
 }
 
 /* `fresh`: it has just been established. */
-static void elect(struct router_mirror *mirror, struct record *record, uint16_t reporter,
+static void elect(struct router_mirror *mirror, struct record *record, struct holding *holding,
 		  bool fresh)
 {
-	int seen;
-
-	if (record->target == NO_NUMBER || record->state == CONNECTION_LINGERS) {
-		open_at(mirror, record, reporter);
-		return;
-	}
-	if (record->target == reporter)
-		return;
-	mirror->counts.conflicts++;
-	seen = noted(mirror, record);
-	if (is_gone(mirror, record->target) || seen == reporter ||
-	    (fresh && seen != record->target))
-		open_at(mirror, record, reporter);
-}
-
-/* Who else holds it: the one that this router has seen the handshake go to, else any that lives. */
-static uint16_t successor(const struct router_mirror *mirror, struct record *record)
-{
-	uint16_t found = record->own.target;
-	int seen;
-
-	if (!record->more)
-		return found;
-	seen = noted(mirror, record);
-	if (seen >= 0 && holding_find(record, (uint16_t)seen))
-		return (uint16_t)seen;
-	for (const struct holding *other = record->more; other; other = other->next) {
-		if (found == NO_NUMBER || is_gone(mirror, found))
-			found = other->target;
-	}
-	return found;
+	if (record->target == NO_NUMBER ||
+	    (record->state == CONNECTION_LINGERS && (fresh || !holding->older)))
+		open_at(mirror, record, holding->target);
+	else if (record->target != holding->target && record->state == CONNECTION_OPEN)
+		decide(mirror, record, holding, fresh);
 }
 
 static void linger(struct router_mirror *mirror, struct record *record, enum record_queue queue)
@@ -346,13 +385,13 @@ static void withdraw(struct router_mirror *mirror, struct peer *peer, struct hol
 	retract(mirror, peer, holding);
 	if (record->target != peer->number)
 		return;
-	next = successor(mirror, record);
+	next = successor(mirror, record, false);
 	if (next != NO_NUMBER)
 		open_at(mirror, record, next);
 	else if (queue != QUEUE_NONE && record->placed)
 		linger(mirror, record, queue);
 	else
-		record_remove(mirror, record);
+		end_linger(mirror, record);
 }
 
 static void mark(struct router_mirror *mirror, struct peer *peer, struct holding *holding)
@@ -385,7 +424,6 @@ static struct holding *hold(struct router_mirror *mirror, struct peer *peer,
 int mirror_connections_report(struct router_mirror *mirror, struct peer *peer,
 			      const struct message_connection *message)
 {
-	uint64_t before = peer->info.connections;
 	struct connection_key key;
 	struct holding *holding;
 	bool fresh;
@@ -397,9 +435,9 @@ int mirror_connections_report(struct router_mirror *mirror, struct peer *peer,
 	holding = hold(mirror, peer, &key);
 	if (!holding)
 		return -ENOMEM;
-	fresh = peer->done && !peer->begun && peer->info.connections > before;
+	fresh = peer->done && !peer->begun;
 	mark(mirror, peer, holding);
-	elect(mirror, holding->record, peer->number, fresh);
+	elect(mirror, holding->record, holding, fresh);
 	return 0;
 }
 
@@ -465,7 +503,7 @@ static void drop_lingers(struct router_mirror *mirror, uint16_t target, enum rec
 	for (record = TAILQ_FIRST(&mirror->queues[queue]); record; record = next) {
 		next = TAILQ_NEXT(record, in_queue);
 		if (record->target == target)
-			record_remove(mirror, record);
+			end_linger(mirror, record);
 	}
 }
 
@@ -489,7 +527,7 @@ void mirror_connections_give_up(struct router_mirror *mirror, struct peer *peer)
 
 		if (record->target != peer->number || !record->more)
 			continue;
-		next = successor(mirror, record);
+		next = successor(mirror, record, true);
 		if (next != NO_NUMBER && !is_gone(mirror, next))
 			open_at(mirror, record, next);
 	}
@@ -523,7 +561,7 @@ static void expire(struct router_mirror *mirror, enum record_queue queue)
 		next = TAILQ_NEXT(record, in_queue);
 		if (record->until_ms > mirror->now_ms)
 			return;
-		record_remove(mirror, record);
+		end_linger(mirror, record);
 	}
 }
 

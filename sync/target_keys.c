@@ -158,8 +158,12 @@ void target_mirror_connection(struct target_mirror *mirror, const struct connect
 
 	if (entry)
 		entry->scan = mirror->scan;
-	if (entry ? entry->present == present : !present)
+	if (entry ? entry->present == present : !present) {
+		/* It has come and gone once more: the client of either may still be sending. */
+		if (entry && !present && how == CONNECTION_END_CLOSED)
+			entry->how = how;
 		return;
+	}
 	if (!entry)
 		entry = table_add(&mirror->connections, &entry_key);
 	if (!entry)

@@ -104,10 +104,75 @@ static void the_younger_is_alive(void **state)
 	opened(first, 1);
 	opened(second, 1); /* it has just been established */
 	assert_int_equal(at(1), second);
-	opened(first, 1); /* nothing new */
-	assert_int_equal(at(1), second);
-	closed(first, 1);
-	assert_int_equal(at(1), second);
+	opened(first, 1); /* it has ended and begun anew in between */
+	assert_int_equal(at(1), first);
+	closed(second, 1);
+	assert_int_equal(at(1), first);
+}
+
+/* What is older, or of a target that is down, has hardly anybody who sends on it: who has ended
+ * lingers first. */
+static void the_older_waits(void **state)
+{
+	uint16_t first = join("t1", 0), second = join("t2", 0), third;
+
+	(void)state;
+	opened(first, 1);
+	opened(second, 1);
+	closed(second, 1);
+	assert_int_equal(at(1), 1000 + second);
+	open_session("t1");
+	say_list(first, MESSAGE_BEGIN, 1);
+	opened(first, 1); /* still there, and no younger for it */
+	say_list(first, MESSAGE_DONE, 1);
+	assert_int_equal(at(1), 1000 + second);
+	passes(59999);
+	assert_int_equal(at(1), 1000 + second);
+	passes(1);
+	assert_int_equal(at(1), first);
+	opened(second, 1);
+	say_connection(second, MESSAGE_CONNECTION_END, 1, CONNECTION_END_RESET);
+	assert_int_equal(at(1), 1000 + second);
+	opened(first, 1); /* begun anew */
+	assert_int_equal(at(1), first);
+	opened(second, 1);
+	closed(second, 1);
+	lose(second, GOODBYE_LEAVING);
+	assert_int_equal(at(1), first);
+
+	third = open_session("t3");
+	say_list(third, MESSAGE_BEGIN, 1);
+	opened(first, 2);
+	opened(third, 2);
+	lose(third, 0);
+	closed(first, 2);
+	assert_int_equal(at(2), 1000 + first);
+	open_session("t3");
+	say_list(third, MESSAGE_BEGIN, 1);
+	opened(third, 2); /* which of them is older nobody knows */
+	assert_int_equal(at(2), third);
+	assert_int_equal(router_mirror_counts(world.mirror)->lingering, 0);
+}
+
+static void the_older_without_room(void **state)
+{
+	uint16_t first = join("t1", 0), second = join("t2", 0);
+	const struct mirror_counts *counts = router_mirror_counts(world.mirror);
+
+	(void)state;
+	world.room = 1;
+	opened(first, 1);
+	opened(second, 1);
+	closed(second, 1);
+	opened(second, 2);
+	assert_int_equal(at(2), second);
+	assert_int_equal(at(1), -1);
+	assert_int_equal(counts->connections_waiting, 1);
+	assert_int_equal(target_of(first)->waiting, 1);
+	closed(second, 2);
+	passes(100);
+	assert_int_equal(at(1), first);
+	assert_int_equal(counts->connections_waiting, 0);
 }
 
 static void the_dead_give_way(void **state)
@@ -328,6 +393,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_snapshot_replaces),	TEST(lingering),
 		TEST(two_hold_the_same),	TEST(the_younger_is_alive),
+		TEST(the_older_waits),		TEST(the_older_without_room),
 		TEST(the_dead_give_way),	TEST(full_is_not_broken),
 		TEST(the_dead_wait_behind),	TEST(without_room_not_in_sync),
 		TEST(restored_linger_together), TEST(a_renamed_service_keeps_them),

@@ -261,6 +261,21 @@ static void an_end_says_how(void **state)
 	assert_true(next(0, true, &message));
 	assert_int_equal(message.type, MESSAGE_CONNECTION_END);
 	assert_int_equal(message.connection.how, CONNECTION_END_RESET);
+
+	/* Two have ended under the key before either was told: in whatever order they are read. */
+	for (unsigned int i = 0; i < 2; i++) {
+		set_connection(0, 1, 1, true);
+		event_connection(0, 1, 1);
+		assert_true(next(0, true, &message));
+		set_connection(0, 1, 1, false);
+		target_mirror_connection(world.mirror, &key,
+					 i ? CONNECTION_END_CLOSED : CONNECTION_END_RESET);
+		target_mirror_connection(world.mirror, &key,
+					 i ? CONNECTION_END_RESET : CONNECTION_END_CLOSED);
+		assert_true(next(0, true, &message));
+		assert_int_equal(message.type, MESSAGE_CONNECTION_END);
+		assert_int_equal(message.connection.how, CONNECTION_END_CLOSED);
+	}
 }
 
 static void an_affinity_that_changes_is_told_again(void **state)
