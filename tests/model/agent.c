@@ -69,7 +69,10 @@ static void publish(void *context, const struct affinity_key *key, uint64_t id,
 	     (unsigned long long)id, (unsigned long long)term->clock,
 	     (unsigned long long)term->router);
 	world.statistics->published++;
-	world.settled[client] = (struct settled){.valid = true, .target = target->n, .id = id};
+	world.settled[client] = (struct settled){.valid = true,
+						 .doubted = target->held[client].doubted,
+						 .target = target->n,
+						 .id = id};
 }
 
 static bool published(void *context, const struct affinity_key *key, uint64_t id, struct term *term)

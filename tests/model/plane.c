@@ -101,12 +101,27 @@ static bool in_sync(const struct node_router *router, unsigned int target)
 	return router_mirror_target(router->mirror, (uint16_t)number)->in_sync;
 }
 
+/* Does another target hold the client that this router does not hear, or has not heard of it? Which
+ * of the two has the higher term is chance. */
+static bool overlooks(const struct node_router *router, unsigned int target, unsigned int client)
+{
+	for (unsigned int i = 0; i < TARGETS; i++) {
+		const struct held *held = &world.targets[i].held[client];
+
+		if (i == target || !held->present || world.targets[i].grants[client].id != held->id)
+			continue;
+		if (is_out(router, i) || (!(held->seen & 1u << router->n) && !in_sync(router, i)))
+			return true;
+	}
+	return false;
+}
+
 /* Was it right to grant it, if somebody held the client? Who is given up or down holds nobody. */
 static void note_grant(struct node_router *router, unsigned int target,
 		       const struct message_answer *grant)
 {
 	unsigned int client = model_client_number(&grant->client);
-	const struct settled *settled = &world.settled[client];
+	struct settled *settled = &world.settled[client];
 	struct held *held = &world.targets[target].held[client];
 	unsigned int before = router->put_client == client ? router->put_winner : target;
 
@@ -115,12 +130,11 @@ static void note_grant(struct node_router *router, unsigned int target,
 		return;
 	held->legit |=
 		before != TARGETS && before != target && (held->takeover || is_out(router, before));
+	held->doubted = overlooks(router, target, client);
 	if (!settled->valid || settled->target == target)
 		return;
 	held->legit |= is_out(router, settled->target);
-	if (!(world.targets[settled->target].held[client].seen & 1u << router->n) &&
-	    !in_sync(router, settled->target))
-		world.doubted[client] = true;
+	settled->doubted |= held->doubted;
 }
 
 static void send(void *context, uint16_t number, const struct message *message)

@@ -65,6 +65,15 @@ static unsigned long *residue_of_linger(const struct node_router *router)
 	return &world.statistics->stale_entry;
 }
 
+/* A remnant has ended there, and the report of it is on its way. */
+static bool remnant_may_be_reported(const struct conn *conn, unsigned int target)
+{
+	uint64_t ended_ms = world.remnant_ms[conn->client][conn->port];
+	uint64_t slow_ms = world.targets[target].slow_until_ms;
+
+	return ended_ms && now_ms() < (slow_ms > ended_ms ? slow_ms : ended_ms) + REPORT_MS;
+}
+
 /* The connection began where this router does not look: what it knows may be of an older one. */
 static unsigned long *residue_of_older(const struct node_router *router, const struct conn *conn,
 				       unsigned int target)
@@ -76,13 +85,15 @@ static unsigned long *residue_of_older(const struct node_router *router, const s
 	/* A half-open flow of that time has no age, nor has a note of a target that is away. */
 	if (world.joined_ms && forward_noted())
 		return &world.statistics->ecmp_stale;
-	/* A SYN came late, to a router that has the address and was not activated yet. */
-	if (plane->role.role != ROLE_ACTIVE && forward_noted())
+	/* Nobody has told this router that it has the address, so how often the address has come
+	 * and gone since it noted this; or a SYN of the connection's came late, when it was not
+	 * known here yet: SYNs are held for 200 ms at most. */
+	if (forward_noted() && (plane->role.role != ROLE_ACTIVE || conn->strayed & 1u << router->n))
 		return &world.statistics->early;
 	/* A client has lost its memory, and what this router knows is the remnant
 	 * (sync/mirror_connections.c). */
 	if (target < TARGETS && (world.targets[target].sockets[conn->client][conn->port] ||
-				 now_ms() < world.remnant_ms[conn->client][conn->port] + REPORT_MS))
+				 remnant_may_be_reported(conn, target)))
 		return &world.statistics->remnant;
 	/* A 4-tuple was used again elsewhere, and its old target, which is not in sync here, has
 	 * not told of the end. What is known is never held: it would stall every connection of a
@@ -91,7 +102,7 @@ static unsigned long *residue_of_older(const struct node_router *router, const s
 		return NULL;
 	if (is_blind(router))
 		return &world.statistics->blind_guess;
-	if (plane->sync_state.epoch != plane->role.epoch ||
+	if (plane->role.role != ROLE_ACTIVE || plane->sync_state.epoch != plane->role.epoch ||
 	    (!forward_lingered() && !(flags_of(router, target) & TARGET_IN_SYNC)) ||
 	    (target < TARGETS && now_ms() < world.targets[target].booted_ms + SILENCE_MS))
 		return &world.statistics->stale_entry;
@@ -103,9 +114,9 @@ static unsigned long *known_residue(const struct node_router *router, const stru
 				    unsigned int target)
 {
 	const struct plane *plane = &router->plane;
-	/* Its handshake was not noted here, or before the last change of role. */
-	bool elsewhere = conn->router != router->n || conn->unnoted ||
-			 conn->opened_ms * 1000000 < plane->role.since_ns;
+	/* Its handshake was not noted here, or before the last boot or change of role. */
+	bool elsewhere = conn->router != router->n || conn->boot != router->boots ||
+			 conn->unnoted || conn->opened_ms * 1000000 < plane->role.since_ns;
 	bool slow = now_ms() < world.targets[conn->target].slow_until_ms + REPORT_MS;
 	bool guessed = forward_guessed(), lingered = forward_lingered();
 	/* Nobody has told the data plane that its agent is dead. It takes the tables for complete,
@@ -173,6 +184,11 @@ static void packet_of_closing(const struct node_router *router, struct conn *con
 	if (target == conn->target || now_ms() > conn->closed_ms + LINGER_MS ||
 	    !is_known(router, conn))
 		return;
+	/* A remnant's end has come after its own, or may have: it is the remnant that lingers. */
+	if (world.remnant_ms[conn->client][conn->port] >= conn->opened_ms) {
+		residue(conn, &world.statistics->remnant);
+		return;
+	}
 	counter = known_residue(router, conn, target);
 	if (counter) {
 		residue(conn, counter);
@@ -235,9 +251,9 @@ static void new_connection(const struct node_router *router, const struct conn *
 	 * at a router that was deactivated and to which packets still come. */
 	/* Nor is a target waited for for ever whose agent is dead, if it has not told its
 	 * affinities in time. What has been told once holds. */
-	if (!(held->seen & 1u << router->n) &&
-	    (affinities_missing(router) || is_blind(router) ||
-	     !(flags_of(router, settled->target) & TARGET_IN_SYNC))) {
+	if (settled->doubted || (!(held->seen & 1u << router->n) &&
+				 (affinities_missing(router) || is_blind(router) ||
+				  !(flags_of(router, settled->target) & TARGET_IN_SYNC)))) {
 		world.statistics->late_affinity++;
 		return;
 	}
@@ -347,7 +363,7 @@ void promise_affinity_ended(const struct node_target *target, unsigned int clien
 	settled->valid = false;
 	if (legit || two_active())
 		return;
-	if (world.doubted[client]) {
+	if (settled->doubted) {
 		world.statistics->late_affinity++;
 		return;
 	}

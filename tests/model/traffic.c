@@ -117,7 +117,11 @@ static void deliver(const struct packet *packet)
 	else if (reaches(router, target) &&
 		 target_arrive(&world.targets[target], conn, packet->syn)) {
 		conn->router = router->n;
+		conn->boot = router->boots;
 		conn->unnoted = forward_reported();
+		conn->strayed = 0;
+	} else if (packet->syn && conn->server >= SERVER_HALF && target != conn->target) {
+		conn->strayed |= 1u << router->n;
 	}
 }
 

@@ -37,8 +37,10 @@ struct conn {
 	unsigned int id, client, port;
 	uint32_t sequence; /* of its SYN */
 	unsigned int target, instance;
-	unsigned int router; /* that its SYN came through */
-	bool unnoted;	     /* and went to where an older connection of the 4-tuple was known */
+	unsigned int router;  /* that its SYN came through */
+	unsigned int boot;    /* of that router */
+	bool unnoted;	      /* and went to where an older connection of the 4-tuple was known */
+	unsigned int strayed; /* a later SYN of its went elsewhere: through these, a bit each */
 	uint64_t opened_ms, closed_ms;
 	unsigned int known[ROUTERS]; /* its target has reported it: since which boot; 0: not */
 	enum server_state server;
@@ -57,6 +59,7 @@ struct held {
 	bool legit; /* granted over another's: that was asked for, or the other was down */
 	uint64_t id;
 	unsigned int instance;
+	bool doubted;	      /* granted while another's, published, was not known there */
 	unsigned int granted; /* by these routers, a bit each, in their present sessions */
 	unsigned int seen;    /* it has been in the tables of these */
 };
@@ -120,8 +123,10 @@ struct node_router {
 		put_winner; /* the last change of an affinity: who held it before */
 };
 
+/* In force everywhere. */
 struct settled {
 	bool valid;
+	bool doubted; /* it, or another in its place, was granted where the other was not known */
 	unsigned int target;
 	uint64_t id;
 };
@@ -149,7 +154,6 @@ struct world {
 	unsigned int owner, next_conn, next_wire, salt;
 	uint64_t next_affinity;
 	struct settled settled[CLIENTS];
-	bool doubted[CLIENTS]; /* granted to another while its holder had no agent to tell of it */
 	struct statistics *statistics;
 	char violation[256]; /* empty: none */
 };
