@@ -34,8 +34,8 @@ struct question {
 struct standing {
 	__u64 since_ns;
 	bool active;
-	bool activated; /* at least once */
-	bool in_sync, affinities_in_sync;
+	bool in_sync; /* at an active router: what nobody has reported is nobody's */
+	bool affinities_in_sync;
 };
 
 static __always_inline void get_standing(struct standing *standing)
@@ -50,9 +50,8 @@ static __always_inline void get_standing(struct standing *standing)
 		return;
 	standing->since_ns = own->since_ns;
 	standing->active = own->role == ROLE_ACTIVE;
-	standing->activated = own->epoch > 0;
-	current = standing->active && sync->epoch == own->epoch;
-	standing->in_sync = current && sync->in_sync;
+	current = sync->epoch == own->epoch;
+	standing->in_sync = standing->active && current && sync->in_sync;
 	standing->affinities_in_sync = current && sync->affinities_in_sync;
 }
 
@@ -153,9 +152,9 @@ static __always_inline int choose_new(const struct question *question, bool has_
 	}
 	get_standing(&standing);
 	/* The client's affinity may be on its way. A lost SYN costs it a second, so not for long;
-	 * but before the first activation nothing says that this router is meant. */
+	 * but at a standby nothing says that this router is meant. */
 	if (question->service->affinity != AFFINITY_NONE && !standing.affinities_in_sync &&
-	    (!standing.activated || question->now_ns < standing.since_ns + SYN_HOLD_NS)) {
+	    (!standing.active || question->now_ns < standing.since_ns + SYN_HOLD_NS)) {
 		count(COUNT_HELD_SYN);
 		return CHOICE_DROP;
 	}

@@ -376,22 +376,32 @@ static void test_syn_held_unusable(void **state)
 	EXPECT_DROP("its affinity is here, its target is not", SYN(), SERVICE, COUNT_HELD_SYN);
 }
 
+/* Packets may come before `limpet activate`, and after `limpet deactivate`: it serves by what it
+ * has, if it has all affinities, and waits for those without limit. */
 static void test_syn_at_standby(void **state)
 {
+	static const uint32_t epochs[] = {0, 3}; /* never activated; deactivated */
 	struct frame plain = SYN(.to_port = 443);
 
-	(void)state;
-	put_role(ROLE_STANDBY, 0, 1);
-	put_sync(0, 1, 1);
-	EXPECT_DROP("never activated: always", SYN(), SERVICE, COUNT_HELD_SYN);
-	EXPECT("without affinity", plain, XDP_TX, TO_T1(plain), DISTRIBUTED);
-	put_affinity(CLIENT, 0, T3);
-	EXPECT("with an affinity", SYN(), XDP_TX, TO_T3(SYN()), AFFINITY);
-	put_role(ROLE_STANDBY, 3, world_now_ns());
-	EXPECT_DROP("deactivated just now", SYN(.from = "198.51.100.8"), SERVICE, COUNT_HELD_SYN);
-	put_role(ROLE_STANDBY, 3, 1);
-	EXPECT("deactivated, packets still come", SYN(.from = "198.51.100.8"), XDP_TX,
-	       TO_T1(SYN(.from = "198.51.100.8")), DISTRIBUTED);
+	for (unsigned int i = 0; i < 2; i++) {
+		uint32_t epoch = epochs[i];
+
+		world_reset(state);
+		put_role(ROLE_STANDBY, epoch, 1);
+		put_sync(epoch, 0, 0);
+		EXPECT_DROP("without the affinities", SYN(), SERVICE, COUNT_HELD_SYN);
+		EXPECT("a service without affinity", plain, XDP_TX, TO_T1(plain), DISTRIBUTED);
+		put_sync(epoch + 1, 1, 1);
+		EXPECT_DROP("of another epoch", SYN(), SERVICE, COUNT_HELD_SYN);
+		put_affinity(CLIENT, 0, T3);
+		EXPECT("with this client's", SYN(), XDP_TX, TO_T3(SYN()), AFFINITY);
+		put_sync(epoch, 0, 1);
+		EXPECT("with all of them", SYN(.from = "198.51.100.8"), XDP_TX,
+		       TO_T1(SYN(.from = "198.51.100.8")), DISTRIBUTED);
+		put_role(ROLE_STANDBY, epoch, world_now_ns());
+		EXPECT("at once", SYN(.from = "198.51.100.9"), XDP_TX,
+		       TO_T1(SYN(.from = "198.51.100.9")), DISTRIBUTED);
+	}
 }
 
 /* A service that is being set up or removed. */

@@ -72,7 +72,8 @@ static void publish(void *context, const struct affinity_key *key, uint64_t id,
 	world.settled[client] = (struct settled){.valid = true,
 						 .doubted = target->held[client].doubted,
 						 .target = target->n,
-						 .id = id};
+						 .id = id,
+						 .since_ms = now_ms()};
 }
 
 static bool published(void *context, const struct affinity_key *key, uint64_t id, struct term *term)

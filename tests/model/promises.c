@@ -217,13 +217,21 @@ static void packet_of_connection(const struct node_router *router, struct conn *
 		 conn->client, conn->port, conn->id, conn->target, router->n, target);
 }
 
-static bool affinities_missing(const struct node_router *router)
+/* Is it by design that this router does not know of it? An active one holds SYNs for 200 ms at most
+ * for affinities that do not come; to a standby a publication may be on its way; and a target is
+ * not waited for for ever whose agent is dead, if it has not told its affinities in time. */
+static bool may_not_know(const struct node_router *router, const struct settled *settled)
 {
 	const struct sync_state *sync = &router->plane.sync_state;
 	const struct router_role *role = &router->plane.role;
+	const struct node_target *target = &world.targets[settled->target];
 
-	return (sync->epoch != role->epoch || !sync->affinities_in_sync ||
-		role->role != ROLE_ACTIVE) &&
+	if (is_blind(router) || !(flags_of(router, settled->target) & TARGET_IN_SYNC))
+		return true;
+	if (role->role != ROLE_ACTIVE)
+		return now_ms() < settled->since_ms + REPORT_MS ||
+		       now_ms() < target->slow_until_ms + REPORT_MS;
+	return (sync->epoch != role->epoch || !sync->affinities_in_sync) &&
 	       world.now_us * 1000 >= role->since_ns + SYN_HOLD_NS;
 }
 
@@ -247,13 +255,9 @@ static void new_connection(const struct node_router *router, const struct conn *
 	if (target < TARGETS && other->legit &&
 	    (other->present || !router->plane.affinities[conn->client].value.clock))
 		return;
-	/* By design: after 200 ms a SYN is not held any longer for affinities that do not come, nor
-	 * at a router that was deactivated and to which packets still come. */
-	/* Nor is a target waited for for ever whose agent is dead, if it has not told its
-	 * affinities in time. What has been told once holds. */
-	if (settled->doubted || (!(held->seen & 1u << router->n) &&
-				 (affinities_missing(router) || is_blind(router) ||
-				  !(flags_of(router, settled->target) & TARGET_IN_SYNC)))) {
+	/* What has been told once holds. */
+	if (settled->doubted ||
+	    (!(held->seen & 1u << router->n) && may_not_know(router, settled))) {
 		world.statistics->late_affinity++;
 		return;
 	}

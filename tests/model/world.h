@@ -128,7 +128,7 @@ struct settled {
 	bool valid;
 	bool doubted; /* it, or another in its place, was granted where the other was not known */
 	unsigned int target;
-	uint64_t id;
+	uint64_t id, since_ms;
 };
 
 struct statistics {
