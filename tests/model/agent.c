@@ -56,6 +56,28 @@ static void agent_end_affinity(void *context, const struct affinity_key *key, ui
 	target_end_affinity(target, client, reason == END_LOST ? "lost" : "refused", false);
 }
 
+/* Granted by a router that was deactivated before this target has read it, and has another target
+ * been granted the client by the next owner? Nobody told this one. */
+static bool is_outdated(const struct node_target *target, unsigned int client)
+{
+	const struct held *held = &target->held[client];
+	bool outdated = false, taken = false;
+
+	for (unsigned int i = 0; i < ROUTERS; i++) {
+		const struct router_role *role = &world.routers[i].plane.role;
+
+		outdated |= held->granted & 1u << i &&
+			    (role->role != ROLE_ACTIVE || role->epoch != held->granted_epoch[i]);
+	}
+	for (unsigned int i = 0; i < TARGETS; i++) {
+		const struct held *other = &world.targets[i].held[client];
+
+		taken |= i != target->n && other->present &&
+			 world.targets[i].grants[client].id == other->id;
+	}
+	return outdated && taken;
+}
+
 static void publish(void *context, const struct affinity_key *key, uint64_t id,
 		    const struct term *term)
 {
@@ -70,7 +92,8 @@ static void publish(void *context, const struct affinity_key *key, uint64_t id,
 	     (unsigned long long)term->router);
 	world.statistics->published++;
 	world.settled[client] = (struct settled){.valid = true,
-						 .doubted = target->held[client].doubted,
+						 .doubted = target->held[client].doubted ||
+							    is_outdated(target, client),
 						 .target = target->n,
 						 .id = id,
 						 .since_ms = now_ms()};

@@ -66,13 +66,13 @@ static void notice_silence(void)
 		struct node_router *router = &world.routers[wire->router];
 		int number = router_target_number(router, wire->target);
 
-		if (wire->open_at_target || !wire->open_at_router || !router->mirror)
+		if (wire->open_at_target || !wire->open_at_router || !router->mirror ||
+		    now_ms() < wire->silent_ms + 2000)
 			continue;
 		wire_close_at_router(router, wire->target);
 		router_mirror_session_lost(router->mirror, (uint16_t)number, 0, now_ms());
 		router->unpublished = true;
 	}
-	look_for_unattended();
 }
 
 static void end_slowness(void)
@@ -97,8 +97,9 @@ void let_pass(uint64_t ms)
 		end_slowness();
 		if (passed >= 1000)
 			activate_owners();
+		notice_silence();
 		if (passed >= 1500)
-			notice_silence();
+			look_for_unattended();
 		for (unsigned int i = 0; i < ROUTERS; i++)
 			router_notice_role(&world.routers[i]);
 		if (passed >= 500)

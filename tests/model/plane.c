@@ -131,9 +131,12 @@ static void note_grant(struct node_router *router, unsigned int target,
 	held->legit |=
 		before != TARGETS && before != target && (held->takeover || is_out(router, before));
 	held->doubted = overlooks(router, target, client);
+	held->granted_epoch[router->n] = router->plane.role.epoch;
+	router->taken_over[client] = held->legit ? target : TARGETS;
 	if (!settled->valid || settled->target == target)
 		return;
 	held->legit |= is_out(router, settled->target);
+	router->taken_over[client] = held->legit ? target : TARGETS;
 	settled->doubted |= held->doubted;
 }
 
@@ -204,6 +207,8 @@ void router_boot(struct node_router *router)
 	memset(&router->plane, 0, sizeof(router->plane));
 	for (unsigned int i = 0; i < NUMBERS; i++)
 		router->plane.targets[i].flags = TARGET_DEAD; /* no name: not in use */
+	for (unsigned int i = 0; i < CLIENTS; i++)
+		router->taken_over[i] = TARGETS;
 	router->up = true;
 	router->boots++;
 	for (unsigned int i = 0; i < TARGETS * CLIENTS; i++)

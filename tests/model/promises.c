@@ -114,9 +114,10 @@ static unsigned long *known_residue(const struct node_router *router, const stru
 				    unsigned int target)
 {
 	const struct plane *plane = &router->plane;
-	/* Its handshake was not noted here, or before the last boot or change of role. */
+	/* Its handshake was not noted here, or before the last start or change of role. */
 	bool elsewhere = conn->router != router->n || conn->boot != router->boots ||
-			 conn->unnoted || conn->opened_ms * 1000000 < plane->role.since_ns;
+			 conn->opened_ms < router->started_ms || conn->unnoted ||
+			 conn->opened_ms * 1000000 < plane->role.since_ns;
 	bool slow = now_ms() < world.targets[conn->target].slow_until_ms + REPORT_MS;
 	bool guessed = forward_guessed(), lingered = forward_lingered();
 	/* Nobody has told the data plane that its agent is dead. It takes the tables for complete,
@@ -252,8 +253,10 @@ static void new_connection(const struct node_router *router, const struct conn *
 		return;
 	/* From its grant on it is the other's, who has asked to take over; until its end is heard
 	 * of, if it has ended before it was published. */
-	if (target < TARGETS && other->legit &&
-	    (other->present || !router->plane.affinities[conn->client].value.clock))
+	if (target < TARGETS && other->legit && other->present)
+		return;
+	if (target < TARGETS && router->taken_over[conn->client] == target &&
+	    !router->plane.affinities[conn->client].value.clock)
 		return;
 	/* What has been told once holds. */
 	if (settled->doubted ||

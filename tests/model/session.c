@@ -133,6 +133,7 @@ void wire_break(struct node_target *target, struct node_router *router, enum goo
 		return;
 	note("session %u: t%u to r%u breaks", wire->number, target->n, router->n);
 	wire->open_at_target = false;
+	wire->silent_ms = now_ms();
 	wire->goodbye = goodbye;
 	clear(&wire->down);
 	target->wires[router->n] = NULL;

@@ -61,7 +61,8 @@ struct held {
 	unsigned int instance;
 	bool doubted;	      /* granted while another's, published, was not known there */
 	unsigned int granted; /* by these routers, a bit each, in their present sessions */
-	unsigned int seen;    /* it has been in the tables of these */
+	uint32_t granted_epoch[ROUTERS];
+	unsigned int seen; /* it has been in the tables of these */
 };
 
 /* The pinned note that it is in force everywhere. */
@@ -88,6 +89,7 @@ struct wire {
 	enum goodbye_reason goodbye; /* of the target; 0: it has not said any */
 	struct queue up, down;
 	bool open_at_target, open_at_router;
+	uint64_t silent_ms; /* since then, if only the router's end is open */
 };
 
 struct node_target {
@@ -120,7 +122,8 @@ struct node_router {
 	bool settled;	      /* after a restart: the pinned ring is no longer better */
 	uint64_t started_ms, blind_ms; /* the agent; when there was none last */
 	unsigned int put_client,
-		put_winner; /* the last change of an affinity: who held it before */
+		put_winner;		  /* the last change of an affinity: who held it before */
+	unsigned int taken_over[CLIENTS]; /* TARGETS, or who was granted another's client last */
 };
 
 /* In force everywhere. */
