@@ -254,9 +254,12 @@ static const struct claim *best_published(const struct router_mirror *mirror,
 	return best;
 }
 
+/* But not on the word of what is only remembered, from before a restart or an earlier session. */
 static void tell_losers(struct router_mirror *mirror, struct contest *contest,
 			const struct claim *best)
 {
+	if (best->session != mirror->peers[best->target]->session)
+		return;
 	for (struct claim *claim = contest->claims; claim; claim = claim->next) {
 		const struct peer *peer = mirror->peers[claim->target];
 

@@ -191,6 +191,8 @@ RULES = [
          "	install(mirror, contest, winner, clock);\n	if (contest->claims)"),
     Rule("lost", "who has lost is not told",
          "sync/mirror_claims.c", "		reply(mirror, claim, MESSAGE_LOST, &best->term, 0);", ""),
+    Rule("lost-confirmed", "LOST is sent on the word of what is only remembered",
+         "sync/mirror_claims.c", "	if (best->session != mirror->peers[best->target]->session)", "	if (false)"),
     Rule("gossip-router", "routers do not hear of clocks",
          "sync/router_mirror.c", "	mirror->clock = clock;\n	return 0;", "	return 0;"),
     Rule("gossip-target", "targets do not pass clocks on",

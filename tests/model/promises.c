@@ -124,6 +124,10 @@ static unsigned long *known_residue(const struct node_router *router, const stru
 	 * no longer believes what it has noted itself, and guesses. */
 	if ((guessed || lingered) && is_blind(router))
 		return &world.statistics->blind_guess;
+	/* What lingers is of an older connection of this 4-tuple at the same target; so the forged
+	 * SYN seems to be the next one, and what was noted here to have ended. */
+	if (conn->forged & 1u << router->n && forward_noted())
+		return &world.statistics->early;
 	/* Its target was given up: it is not to be had here. */
 	if (flags_of(router, conn->target) & TARGET_DEAD)
 		return &world.statistics->given_up;

@@ -71,6 +71,15 @@ static void break_handshake(struct conn *conn)
 		world.open[conn->client][conn->port] = NULL;
 }
 
+/* While what this router knows of the 4-tuple is not yet the connection that is there. */
+static void note_forged(const struct node_router *router, const struct conn *fake)
+{
+	struct conn *victim = world.open[fake->client][fake->port];
+
+	if (victim && victim != fake && victim->known[router->n] != router->boots)
+		victim->forged |= 1u << router->n;
+}
+
 static void deliver(const struct packet *packet)
 {
 	struct conn *conn = packet->conn;
@@ -89,6 +98,8 @@ static void deliver(const struct packet *packet)
 	key = model_connection_key(conn->client, conn->port, ROUTER_SERVICE);
 	fresh = forward_look_up(&router->plane, &key, &noted) == FLOW_STATE_NONE &&
 		!router->plane.connections[conn->client][conn->port].used;
+	if (packet->syn && !conn->client_open)
+		note_forged(router, conn);
 	verdict = forward_packet(&router->plane, conn->client, conn->port, packet->syn,
 				 conn->sequence + (packet->syn ? 0 : 1 + draw(1000)),
 				 world.now_us * 1000);
@@ -119,7 +130,7 @@ static void deliver(const struct packet *packet)
 		conn->router = router->n;
 		conn->boot = router->boots;
 		conn->unnoted = forward_reported();
-		conn->strayed = 0;
+		conn->strayed = conn->forged = 0;
 	} else if (packet->syn && conn->server >= SERVER_HALF && target != conn->target) {
 		conn->strayed |= 1u << router->n;
 	}

@@ -41,6 +41,7 @@ struct conn {
 	unsigned int boot;    /* of that router */
 	bool unnoted;	      /* and went to where an older connection of the 4-tuple was known */
 	unsigned int strayed; /* a later SYN of its went elsewhere: through these, a bit each */
+	unsigned int forged;  /* and a forged one, before its report was there */
 	uint64_t opened_ms, closed_ms;
 	unsigned int known[ROUTERS]; /* its target has reported it: since which boot; 0: not */
 	enum server_state server;

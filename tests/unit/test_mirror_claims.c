@@ -55,6 +55,37 @@ static void the_higher_term_wins(void **state)
 	assert_int_equal(router_mirror_clock(world.mirror), 6);
 }
 
+/* What a restarted router remembers wins until its target says what it is, but nobody loses by it.
+ */
+static void what_is_remembered(void **state)
+{
+	const struct affinity_key key = {.client = client_address(1)};
+	const struct router_affinity value = {.clock = 9};
+	const struct address address = client_address(200);
+
+	for (unsigned int i = 0; i < 2; i++) {
+		uint16_t second;
+
+		tear_down(state);
+		set_up(state);
+		router_mirror_restore_target(world.mirror, 0, "t1", '1', &address, true);
+		put_affinity(NULL, &key, &value);
+		assert_int_equal(router_mirror_restore_affinity(world.mirror, &key, &value), 0);
+		second = join("t2", 0);
+		publishes(second, 1, 21, 5, 3);
+		assert_int_equal(holder(1), 0);
+		assert_int_equal(open_session("t1"), 0);
+		say_list(0, MESSAGE_BEGIN, 1);
+		assert_int_equal(answer_to(second)->type, 0);
+		if (i)
+			publishes(0, 1, 11, 9, 3);
+		assert_int_equal(answer_to(second)->type, i ? MESSAGE_LOST : 0);
+		say_list(0, MESSAGE_DONE, 1);
+		assert_int_equal(holder(1), i ? 0 : second);
+		assert_int_equal(sent_of_type(second, MESSAGE_LOST), i);
+	}
+}
+
 /* Both routers have lost their clocks, one after the other: the higher node id wins, whoever comes
  * first. */
 static void the_same_term_twice(void **state)
@@ -364,6 +395,7 @@ int main(void)
 		TEST(the_same_term_twice),
 		TEST(granted_and_taken_over),
 		TEST(waited_and_ended),
+		TEST(what_is_remembered),
 		TEST(granted_and_down),
 		TEST(takeover),
 		TEST(a_grant_that_is_not_published),
