@@ -352,7 +352,7 @@ static __always_inline int choose_syn(const struct question *question,
 	 * late: then what has closed is an older connection of this 4-tuple. */
 	bool over = known->has_report && !is_open(known) &&
 		    known->reported.target == noted->target &&
-		    noted->isn != question->tcp->sequence;
+		    (__u16)noted->isn != (__u16)question->tcp->sequence;
 
 	if (known->has_noted && !over && !target_dead(noted->target)) {
 		count(COUNT_FLOW_NOTED);

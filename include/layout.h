@@ -369,17 +369,27 @@ struct flow_set {
 	__u32 zero;
 };
 
-#define HALF_OPEN_WAYS 1 /* of each set, for handshakes whose SYN alone was seen */
-#define NOTED_WAYS     2
+/* Places of each set: so many for handshakes whose SYN alone was seen, and as many for others. */
+#define HALF_OPEN_WAYS 2
+#define NOTED_WAYS     HALF_OPEN_WAYS
 #define HANDSHAKE_WAYS (HALF_OPEN_WAYS + NOTED_WAYS)
 
-/* router/handshakes: what this router itself has seen go to a target, bpf/handshakes.h. */
+/*
+ * router/handshakes: what this router itself has seen go to a target, bpf/handshakes.h. The tag has
+ * one bit more than in router/flows, for the sets may be half as many; 0 is a free place:
+ *
+ *     63       56   55    54                    12 11        0
+ *     since        IPv6   tag                      target
+ */
+#define HANDSHAKE_IPV6	   (1ULL << 55)
+#define HANDSHAKE_TAG_BITS 43
+#define HANDSHAKE_BITS_MIN (FLOW_KEY_BITS - HANDSHAKE_TAG_BITS)
+
 struct handshake_set {
-	__u64 word[HANDSHAKE_WAYS];  /* the half-open one first */
+	__u64 word[HANDSHAKE_WAYS];  /* the half-open ones first */
 	__u32 since[HANDSHAKE_WAYS]; /* HANDSHAKE_TICK; eight higher bits are in the word */
-	__u32 isn[HANDSHAKE_WAYS];   /* sequence number of the SYN, host order */
-	__u16 guard[HANDSHAKE_WAYS];
-	__u16 zero[5];
+	__u32 check[HANDSHAKE_WAYS]; /* half-open: sequence number of the SYN, host order; noted:
+					guard, and the lower half of that number */
 };
 
 #define HANDSHAKE_TICK_SHIFT 20 /* a tick is 1 << 20 ns: 40 bits are 36 years */

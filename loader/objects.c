@@ -38,7 +38,7 @@ __u8 objects_map_bits(const struct config *config, enum map_id id)
 	case MAP_FLOWS: /* two and a half places for a connection: few sets are full */
 		return bits_for(config->max_connections / 2, FLOW_BITS_MIN);
 	case MAP_HANDSHAKES: /* few, so that a flood stays within a CPU's cache */
-		return bits_for(config->max_connections / 32, FLOW_BITS_MIN);
+		return bits_for(config->max_connections / 64, HANDSHAKE_BITS_MIN);
 	case MAP_PRESENT: /* a word for four: of 200 that are not there, one is looked up */
 		return bits_for(config->max_connections / 4, 0);
 	default:

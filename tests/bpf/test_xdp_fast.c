@@ -401,6 +401,48 @@ static void test_note_changes(void **state)
 	assert_int_not_equal(get_set(CLIENT, 40000, SHOP)->version, version);
 }
 
+/* As many in one set as it has places for; then the oldest gives way. */
+static void test_half_open_places(void **state)
+{
+	(void)state;
+	squeeze(0, 0, 0);
+	for (uint16_t port = 1; port <= HALF_OPEN_WAYS + 1; port++) {
+		EXPECT("SYN", SYN(.from_port = port), XDP_TX, TO_T1(SYN(.from_port = port)),
+		       DISTRIBUTED);
+		age_handshakes(SECOND_NS);
+	}
+	put_ring(SHOP, T3);
+	for (uint16_t port = 2; port <= HALF_OPEN_WAYS + 1; port++)
+		EXPECT("its ACK", ACK(.from_port = port), XDP_TX, TO_T1(ACK(.from_port = port)),
+		       HALF_OPEN);
+	EXPECT_DROP("the oldest", ACK(.from_port = 1), SIGHTED);
+}
+
+/* What tells an IPv6 flow from others: of a noted one the guard too. */
+static void test_noted_guard(void **state)
+{
+	(void)state;
+	EXPECT("SYN", SYN6(), XDP_TX, TO_T1(SYN6()), DISTRIBUTED);
+	EXPECT("ACK", ACK6(), XDP_TX, TO_T1(ACK6()), HALF_OPEN);
+	EXPECT("noted", ACK6(), XDP_TX, TO_T1(ACK6()), NOTED);
+	change_guards();
+	EXPECT_DROP("another flow's guard", ACK6(), SIGHTED);
+	change_guards();
+	EXPECT("noted", ACK6(), XDP_TX, TO_T1(ACK6()), NOTED);
+}
+
+/* The two families have the same tags, in one set. */
+static void test_families(void **state)
+{
+	(void)state;
+	squeeze(0, 0, 0);
+	EXPECT("IPv4", SYN(), XDP_TX, TO_T1(SYN()), DISTRIBUTED);
+	flip_families();
+	EXPECT_DROP("an IPv6 flow's", ACK(), SIGHTED);
+	flip_families();
+	EXPECT("IPv4 again", ACK(), XDP_TX, TO_T1(ACK()), HALF_OPEN);
+}
+
 static void flood(unsigned int packets, bool pairs)
 {
 	struct frame out;
@@ -613,6 +655,9 @@ int main(void)
 		cmocka_unit_test_setup(test_keyed, world_reset),
 		cmocka_unit_test_setup(test_noted_first, world_reset),
 		cmocka_unit_test_setup(test_note_changes, world_reset),
+		cmocka_unit_test_setup(test_half_open_places, world_reset),
+		cmocka_unit_test_setup(test_noted_guard, world_reset),
+		cmocka_unit_test_setup(test_families, world_reset),
 		cmocka_unit_test_setup(test_flood_of_syns, world_reset),
 		cmocka_unit_test_setup(test_flood_of_pairs, world_reset),
 		cmocka_unit_test_setup(test_unattended, world_reset),

@@ -362,6 +362,21 @@ void age_handshakes(uint64_t by_ns)
 			handshake_sets[i].since[way] -= by;
 }
 
+void flip_families(void)
+{
+	for (uint32_t i = 0; i < SETS; i++)
+		for (int way = 0; way < HANDSHAKE_WAYS; way++)
+			if (handshake_sets[i].word[way])
+				handshake_sets[i].word[way] ^= HANDSHAKE_IPV6;
+}
+
+void change_guards(void)
+{
+	for (uint32_t i = 0; i < SETS; i++)
+		for (int way = HALF_OPEN_WAYS; way < HANDSHAKE_WAYS; way++)
+			handshake_sets[i].check[way] ^= 1 << 16;
+}
+
 bool age_sighting(const char *client, uint16_t port, uint16_t service, uint64_t by_ns)
 {
 	struct connection_key key = connection_key(client, port, service);
