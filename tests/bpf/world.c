@@ -362,12 +362,11 @@ void age_handshakes(uint64_t by_ns)
 			handshake_sets[i].since[way] -= by;
 }
 
-void flip_families(void)
+void change_families(void)
 {
 	for (uint32_t i = 0; i < SETS; i++)
 		for (int way = 0; way < HANDSHAKE_WAYS; way++)
-			if (handshake_sets[i].word[way])
-				handshake_sets[i].word[way] ^= HANDSHAKE_IPV6;
+			handshake_sets[i].word[way] &= ~HANDSHAKE_IPV6;
 }
 
 void change_guards(void)

@@ -74,8 +74,8 @@ enum flow_state get_flow(const char *client, uint16_t port, uint16_t service, ui
 void age_handshakes(uint64_t by_ns);
 /* All that is noted is another flow's from now on: in its guard alone. */
 void change_guards(void);
-/* ... or of the other family. */
-void flip_families(void);
+/* ... or is an IPv4 flow's. */
+void change_families(void);
 /* The fast path's memory: a flow's set, and how many words are in all sets together. */
 struct flow_set *get_set(const char *client, uint16_t port, uint16_t service);
 unsigned int remembered(void);
