@@ -105,7 +105,10 @@ $(BUILD)/examples/%: examples/%.c $(BUILD)/lib/liblimpet.a
 $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/sync.a $(BUILD)/common.a | $(SKELETONS)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -Isync $(shell pkg-config --cflags $(PACKAGES_SYNC) cmocka) -o $@ $< \
-		$(BUILD)/sync.a $(BUILD)/common.a $(shell pkg-config --libs $(PACKAGES_SYNC) cmocka)
+		$(filter %.o,$^) $(BUILD)/sync.a $(BUILD)/common.a $(shell pkg-config --libs $(PACKAGES_SYNC) cmocka)
+
+# XDP's decision as the explorer runs it, look-up by look-up.
+$(BUILD)/tests/unit/test_flow_races: $(BUILD)/tests/model/forward.o
 
 $(BUILD)/tests/bpf/%: tests/bpf/%.c $(BPF_TEST_PARTS) $(BUILD)/common.a $(BUILD)/lib/liblimpet.a | $(SKELETONS)
 	@mkdir -p $(@D)
