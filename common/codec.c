@@ -88,15 +88,16 @@ static void visit_u64(struct cursor *c, uint64_t *value)
 	*value = be64toh(wire);
 }
 
-/* Up to two truth values in one byte. */
-static void visit_flags(struct cursor *c, bool *first, bool *second)
+/* Truth values in one byte, the first in bit 0. */
+static void visit_flags(struct cursor *c, bool *const values[], unsigned int count)
 {
-	uint8_t flags = (uint8_t)(*first | (second && *second) << 1);
+	uint8_t flags = 0;
 
-	visit_u8(c, &flags, 0, second ? 3 : 1, "unknown flags");
-	*first = flags & 1;
-	if (second)
-		*second = flags >> 1 & 1;
+	for (unsigned int i = 0; i < count; i++)
+		flags |= (uint8_t)(*values[i] << i);
+	visit_u8(c, &flags, 0, (uint8_t)((1U << count) - 1), "unknown flags");
+	for (unsigned int i = 0; i < count; i++)
+		*values[i] = flags >> i & 1;
 }
 
 static void visit_address(struct cursor *c, struct address *address)
@@ -225,9 +226,13 @@ static void visit_service(struct cursor *c, struct message *message)
 
 static void visit_target(struct cursor *c, struct message *message)
 {
-	visit_u32(c, &message->target.weight);
-	visit_u32(c, &message->target.instances);
-	visit_flags(c, &message->target.draining, &message->target.end_affinities);
+	struct message_target *target = &message->target;
+
+	visit_u32(c, &target->weight);
+	visit_u32(c, &target->instances);
+	visit_flags(c,
+		    (bool *const[]){&target->draining, &target->end_affinities, &target->crowded},
+		    3);
 }
 
 static void visit_ready(struct cursor *c, struct message *message)
@@ -244,7 +249,7 @@ static void visit_affinity(struct cursor *c, struct message *message)
 	visit_address(c, &message->affinity.client);
 	visit_u64(c, &message->affinity.id);
 	visit_term(c, &message->affinity.term);
-	visit_flags(c, &message->affinity.takeover, NULL);
+	visit_flags(c, (bool *const[]){&message->affinity.takeover}, 1);
 }
 
 static void visit_affinity_end(struct cursor *c, struct message *message)

@@ -96,6 +96,7 @@ struct message_target {
 	uint32_t instances; /* ready ones, whatever they serve; for display */
 	bool draining;
 	bool end_affinities; /* with draining: connections only */
+	bool crowded;	     /* has connections that its table has no room for */
 };
 
 struct message_ready {

@@ -231,7 +231,7 @@ void mirror_peer_event(struct router_mirror *mirror, struct peer *peer, enum tar
 void mirror_peer_refresh(struct router_mirror *mirror, struct peer *peer)
 {
 	bool here = table_is_here(mirror, peer);
-	bool in_sync = here && !peer->cramped;
+	bool in_sync = here && !peer->cramped && !peer->info.crowded;
 	bool affinities = affinities_are_here(mirror, peer);
 	enum target_state state = peer->info.state;
 

@@ -34,7 +34,9 @@ struct rescan {
 	struct counts *counts;
 	uint64_t began_ns;
 	bool again, soon;	     /* another is to follow, at once or paced */
+	uint64_t full;		     /* the table's counter when it began */
 	unsigned int closed, opened; /* repairs of this pass */
+	unsigned int left_out;	     /* connections that the table has no room for */
 };
 
 static void append(struct items *items, const struct rescan_item *item)
@@ -122,6 +124,7 @@ static void repaired(struct rescan *rescan, const struct agent_call *wanted, uns
 	int err = maps_agent_call(rescan->target->agent_program, &call);
 
 	*count += err == 0;
+	rescan->left_out += err == -E2BIG || err == -ENOMEM;
 	rescan->soon |= err == -EBUSY;
 }
 
@@ -187,13 +190,14 @@ static int end_counts(struct rescan *rescan)
 
 static int compare(struct rescan *rescan)
 {
-	rescan->opened = rescan->closed = 0;
+	rescan->opened = rescan->closed = rescan->left_out = 0;
 	rescan_compare(rescan->entries.item, rescan->entries.count, rescan->sockets.item,
 		       rescan->sockets.count, rescan->began_ns, on_gone, on_missed, rescan);
 	if (rescan->opened || rescan->closed)
 		log_info("target/connections: %u connections entered that were missed, %u removed "
 			 "whose sockets are gone",
 			 rescan->opened, rescan->closed);
+	target_tables_rescanned(rescan->target, rescan->full, rescan->left_out);
 	return 0;
 }
 
@@ -282,6 +286,7 @@ void rescan_start(struct rescan *rescan)
 	}
 	event_del(rescan->later);
 	rescan->began_ns = agent_now_ns();
+	rescan->full = target_tables_full(rescan->target);
 	rescan->step = 0;
 	err = diag_begin(STATES_ENTERED, &rescan->diag);
 	if (err) {

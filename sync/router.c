@@ -266,13 +266,16 @@ int router_ready(const struct router_part *router, char *text, size_t size)
 	for (unsigned int i = 0; i < router->forward_limit; i++) {
 		const struct mirror_target *target =
 			router_mirror_target(router->mirror, (uint16_t)i);
+		const char *why = "";
 		int added;
 
 		if (!target || !target->name[0] || !target->in_roster || target->in_sync)
 			continue;
-		added = snprintf(
-			text + length, size - length, "%s%s%s", length ? ", " : "", target->name,
-			target->state == TARGET_UP ? " (the tables have no room for it)" : "");
+		if (target->state == TARGET_UP)
+			why = target->crowded ? " (its own table has no room for all)"
+					      : " (the tables have no room for it)";
+		added = snprintf(text + length, size - length, "%s%s%s", length ? ", " : "",
+				 target->name, why);
 		if (added < 0 || (size_t)added >= size - length)
 			return 1;
 		length += (size_t)added;

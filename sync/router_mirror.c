@@ -252,6 +252,10 @@ static int receive_condition(struct router_mirror *mirror, struct peer *peer,
 			     const struct message_target *condition)
 {
 	peer->info.instances = condition->instances;
+	if (peer->info.crowded != condition->crowded) {
+		peer->info.crowded = condition->crowded;
+		mirror_peer_refresh(mirror, peer);
+	}
 	if (peer->info.weight == condition->weight && peer->info.draining == condition->draining)
 		return 0;
 	peer->info.weight = condition->weight;

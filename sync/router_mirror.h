@@ -60,7 +60,8 @@ struct mirror_target {
 	struct address address;
 	enum target_state state;
 	bool in_roster, affinities_in_sync, draining;
-	bool in_sync; /* its whole table is here, and in the CRHT */
+	bool crowded; /* as it says: it has connections that are not in its table */
+	bool in_sync; /* its whole table is here, and in the CRHT, and has all its connections */
 	uint32_t weight;
 	uint32_t instances;		  /* ready ones, as it says */
 	uint64_t connections, affinities; /* of its replica */

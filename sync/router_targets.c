@@ -113,7 +113,13 @@ static void compose(struct router_part *router, uint16_t number, const struct mi
 
 static void log_up(const struct mirror_target *target, bool was_cramped)
 {
-	if (!target->in_sync)
+	if (target->crowded)
+		log_warning("target %s: its own table has no room for all of its connections; what "
+			    "has none may be sent elsewhere once this router has forgotten its "
+			    "flow: raise tables.connections there, which needs `limpet unload` and "
+			    "`limpet load`",
+			    target->name);
+	else if (!target->in_sync)
 		log_warning("target %s: the tables have no room for all of its entries; what has "
 			    "none may be sent elsewhere once this router has forgotten its flow: "
 			    "raise tables.connections or tables.affinities, which needs `limpet "

@@ -118,6 +118,7 @@ void target_condition_changed(struct target_part *target)
 		.instances = ready_instances(listeners_table(target->listeners)),
 		.draining = listeners_table(target->listeners)->draining,
 		.end_affinities = target->end_affinities,
+		.crowded = target->crowded,
 	};
 
 	target_mirror_condition(target->mirror, &condition);

@@ -367,7 +367,8 @@ void target_mirror_condition(struct target_mirror *mirror, const struct message_
 	if (mirror->condition.weight == condition->weight &&
 	    mirror->condition.instances == condition->instances &&
 	    mirror->condition.draining == condition->draining &&
-	    mirror->condition.end_affinities == condition->end_affinities)
+	    mirror->condition.end_affinities == condition->end_affinities &&
+	    mirror->condition.crowded == condition->crowded)
 		return;
 	mirror->condition = *condition;
 	for (unsigned int i = 0; i < MAX_ROUTERS; i++) {

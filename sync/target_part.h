@@ -44,9 +44,12 @@ struct target_part {
 
 	struct event *tick;
 	unsigned int ticks;
-	struct event *recover;	/* events were lost: all is looked at again (target_tables.c) */
-	uint64_t events_lost;	/* counter EVENT_LOST when the tables were read last */
-	uint64_t troubles;	/* counters TRACK_RETRY and TRACK_FULL at the last check */
+	struct event *recover; /* events were lost: all is looked at again (target_tables.c) */
+	uint64_t events_lost;  /* counter EVENT_LOST when the tables were read last */
+	uint64_t retries; /* counters TRACK_RETRY, TRACK_FULL, TRACK_CLOSED at the last check */
+	uint64_t full;
+	uint64_t closed;
+	bool crowded;		/* there are connections that have found no room in the table */
 	bool readiness_changed; /* READY is to be worked out again at the next tick */
 	bool end_affinities;	/* draining: connections only */
 };
@@ -67,6 +70,10 @@ int target_tables_start(struct target_part *target);
 int target_read_tables(struct target_part *target);
 /* Each second: were events lost, could the tracker not do something? */
 void target_tables_check(struct target_part *target);
+/* TRACK_FULL now; to be asked before a rescan, and passed to it when it has ended, with how many
+ * connections have found no room. */
+uint64_t target_tables_full(const struct target_part *target);
+void target_tables_rescanned(struct target_part *target, uint64_t full, unsigned int left_out);
 /* Have the kernel's events been read to the end, and none been lost since the tables were read? */
 bool target_events_complete(struct target_part *target);
 

@@ -10,25 +10,17 @@
 #include "log.h"
 #include "rescan.h"
 
-static uint64_t count_lost(const struct target_part *target)
+/* Not known: as if it had not changed. */
+static uint64_t count_of(const struct target_part *target, enum counter counter, uint64_t last)
 {
-	__u64 lost;
+	__u64 sum;
 
-	/* Not known: as if none had been. */
-	if (maps_counter(&target->agent->maps, COUNT_EVENT_LOST, &lost))
-		return target->events_lost;
-	return lost;
+	return maps_counter(&target->agent->maps, counter, &sum) ? last : sum;
 }
 
-/* What the tracker could not enter, remove or count. */
-static uint64_t count_troubles(const struct target_part *target)
+static uint64_t count_lost(const struct target_part *target)
 {
-	__u64 retry, full;
-
-	if (maps_counter(&target->agent->maps, COUNT_TRACK_RETRY, &retry) ||
-	    maps_counter(&target->agent->maps, COUNT_TRACK_FULL, &full))
-		return target->troubles;
-	return retry + full;
+	return count_of(target, COUNT_EVENT_LOST, target->events_lost);
 }
 
 static int name_connection(void *context, const void *key, const void *value)
@@ -94,15 +86,49 @@ static void recover(evutil_socket_t fd, short what, void *context)
 		target_link_wake(target, i);
 }
 
+uint64_t target_tables_full(const struct target_part *target)
+{
+	return count_of(target, COUNT_TRACK_FULL, target->full);
+}
+
+/* What is not in the table the routers do not know: they are told that its silence proves nothing.
+ */
+static void set_crowded(struct target_part *target, bool crowded)
+{
+	if (target->crowded == crowded)
+		return;
+	target->crowded = crowded;
+	if (crowded)
+		log_warning("target/connections: full: what has found no room is served, but may "
+			    "be sent elsewhere by a router that has forgotten its flow: raise "
+			    "tables.connections, which needs `limpet unload` and `limpet load`");
+	else
+		log_info("target/connections: has room for all connections again");
+	target_condition_changed(target);
+}
+
+void target_tables_rescanned(struct target_part *target, uint64_t full, unsigned int left_out)
+{
+	set_crowded(target, left_out || target_tables_full(target) != full);
+}
+
 void target_tables_check(struct target_part *target)
 {
-	uint64_t troubles = count_troubles(target);
+	uint64_t retries = count_of(target, COUNT_TRACK_RETRY, target->retries);
+	uint64_t closed = count_of(target, COUNT_TRACK_CLOSED, target->closed);
+	uint64_t full = target_tables_full(target);
 
 	if (count_lost(target) != target->events_lost)
 		event_active(target->recover, EV_TIMEOUT, 0);
-	if (troubles != target->troubles)
+	if (full != target->full)
+		set_crowded(target, true);
+	/* What has closed has made room. */
+	if (full != target->full || retries != target->retries ||
+	    (target->crowded && closed != target->closed))
 		rescan_soon(target->rescan);
-	target->troubles = troubles;
+	target->retries = retries;
+	target->full = full;
+	target->closed = closed;
 }
 
 bool target_events_complete(struct target_part *target)
@@ -117,7 +143,10 @@ bool target_events_complete(struct target_part *target)
 
 int target_tables_start(struct target_part *target)
 {
-	target->troubles = count_troubles(target);
+	target->retries = count_of(target, COUNT_TRACK_RETRY, 0);
+	target->closed = count_of(target, COUNT_TRACK_CLOSED, 0);
+	target->full = target_tables_full(target);
+	target->crowded = target->full > 0; /* until the first rescan has looked */
 	target->recover = event_new(target->agent->base, -1, 0, recover, target);
 	return target->recover ? 0 : -ENOMEM;
 }

@@ -228,6 +228,27 @@ static void down_then_dead(void **state)
 	assert_int_equal(state_of(second), TARGET_UP);
 }
 
+/* What it does not report may exist all the same: it is up, and not in sync. */
+static void crowded(void **state)
+{
+	struct message condition = {.type = MESSAGE_TARGET, .target = {100, .crowded = true}};
+	uint16_t target = join("t1", 0);
+
+	(void)state;
+	assert_true(router_mirror_in_sync(world.mirror));
+	world.target_changes = 0;
+	say(target, &condition);
+	assert_int_equal(state_of(target), TARGET_UP);
+	assert_false(target_of(target)->in_sync);
+	assert_false(router_mirror_in_sync(world.mirror));
+	assert_true(router_mirror_affinities_in_sync(world.mirror));
+	assert_true(world.target_changes > 0);
+	condition.target.crowded = false;
+	say(target, &condition);
+	assert_true(target_of(target)->in_sync);
+	assert_true(router_mirror_in_sync(world.mirror));
+}
+
 static void unattended_goes_on(void **state)
 {
 	struct message ready = {.type = MESSAGE_READY, .ready.instances = 3};
@@ -347,6 +368,7 @@ int main(void)
 		TEST(states),
 		TEST(nobody_is_not_in_sync),
 		TEST(down_then_dead),
+		TEST(crowded),
 		TEST(unattended_goes_on),
 		TEST(leaving_takes_all_along),
 		TEST(forgotten),

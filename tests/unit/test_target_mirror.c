@@ -371,7 +371,8 @@ static void no_barrier_without_a_snapshot(void **state)
 
 static void condition_is_told_when_it_changes(void **state)
 {
-	const struct message_target draining = {0, 4, true, true};
+	const struct message_target draining = {0, 4, true, true, false};
+	struct message_target crowded = draining;
 
 	(void)state;
 	connect_router(0, ROLE_ACTIVE);
@@ -390,6 +391,10 @@ static void condition_is_told_when_it_changes(void **state)
 	say_ready(NO_NUMBER, 3, 4);
 	say_ready(SERVICE0 + SERVICES, 3, 4);
 	expect_nothing(0);
+	crowded.crowded = true;
+	target_mirror_condition(world.mirror, &crowded);
+	expect(0, MESSAGE_TARGET);
+	assert_true(world.router[0].target.crowded);
 }
 
 static void messages_out_of_place(void **state)

@@ -1,0 +1,61 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# More connections than the targets' own tables have room for: none breaks, however old its flow is
+# and wherever new ones go by then; the routers know that the targets do not tell them everything;
+# when there is room, everything is entered.
+set -u
+# shellcheck source=scripts/lab-lib.sh
+. "$(dirname "$0")/../../scripts/lab-lib.sh"
+test_begin "targets' tables are full"
+
+lab_up || exit 1
+for node in t1 t2; do
+	echo "tables: { connections: 64 }" >>"$LAB_DIR/$node/etc/limpet.yaml"
+done
+lab_serve && start_instances 1 || exit 1
+
+not_ready()
+{
+	[ "$(on r1 limpet ready 2>&1 | grep -c 'not ready: .*its own table has no room for all')" = 1 ]
+}
+
+noted_for_longer_than_believed()
+{
+	((SECONDS > since + 11)) # NOTED_NS, and what the last exchange of each needs
+}
+
+draining()
+{
+	[ "$(show r1 targets '[t["state"] for t in d if t["name"] == "t1"][0]')" = draining ]
+}
+
+some_are_left_out()
+{
+	[ "$(counter t1 track_full)" -gt 0 ] && [ "$(counter t2 track_full)" -gt 0 ]
+}
+
+client_start held hold --source 198.18.1.1-60 --count 260 --interval 1
+since=$SECONDS
+check "both targets have left some out" some_are_left_out
+check_is "the routers know of those that have found room" 128 \
+	"$(show r1 connections 'sum(c["state"] == "open" for c in d)')"
+check_soon "r1 is not ready, and says why" 5 not_ready
+check_is "limpet ready" 1 "$(on r1 limpet ready >/dev/null 2>&1; echo $?)"
+wait_until 30 "their flows to be older than a note is believed" noted_for_longer_than_believed
+check "the ring changes" on t1 limpet drain
+check_soon "r1 sends new ones to t2" 5 draining
+since=$SECONDS
+wait_until 30 "every connection to have gone on" noted_for_longer_than_believed
+check_is "no flow was given up" 0 "$(counter r1 flow_expired)"
+
+kill_limpetd t2 && start_limpetd t2 || exit 1
+check_soon "t2's agent, started anew, says so, too" 10 not_ready
+since=$SECONDS
+wait_until 30 "every connection to have gone on" noted_for_longer_than_believed
+check_is "no flow was given up then" 0 "$(counter r1 flow_expired)"
+check_json "no connection broke" "d['opened'] == 260 and d['broken'] == []" "$(client_end held)"
+check_soon "r1 is ready again" 30 router_is_ready r1
+for node in t1 t2; do
+	check "$node: the log says that there is room again" \
+		grep -q "has room for all connections again" "$LAB_DIR/$node/limpetd.log"
+done
