@@ -67,7 +67,8 @@ static __always_inline bool is_connection(struct bpf_sock *sk, const struct conn
 	       address_same(&ends.local, &service->key.address);
 }
 
-/* 0, or -EPERM: the socket is no connection of an instance that may ask. */
+/* 0, or -EPERM: the socket is no connection of an instance that may ask; -EAGAIN: not yet, Fast
+ * Open has given it to the server before its client's handshake is complete. */
 static __always_inline int identify(struct bpf_sock *sk, struct caller *caller)
 {
 	struct socket_connection *socket;
@@ -77,6 +78,8 @@ static __always_inline int identify(struct bpf_sock *sk, struct caller *caller)
 
 	if (!sk || sk->protocol != IPPROTO_TCP || (sk->family != AF_INET && sk->family != AF_INET6))
 		return -EPERM;
+	if (sk->state == TCP_SYN_RECV)
+		return -EAGAIN;
 	cookie = socket_cookie(sk);
 	socket = cookie ? bpf_map_lookup_elem(&sockets, &cookie) : 0;
 	if (!socket)

@@ -128,9 +128,11 @@ static __always_inline __u8 how_closed(int before)
 								     : CONNECTION_END_CLOSED;
 }
 
+/* Also what Fast Open has given to a server that closes before its client's handshake is complete:
+ * data flows all the same. */
 static __always_inline bool has_opened(int before, int after)
 {
-	return before == TCP_SYN_RECV && after == TCP_ESTABLISHED;
+	return before == TCP_SYN_RECV && (after == TCP_ESTABLISHED || after == TCP_FIN_WAIT1);
 }
 
 static __always_inline void track_connection(struct sock *sk, int before, int after, bool again)

@@ -96,6 +96,9 @@ struct pair {
 };
 struct pair stage_pair(const char *client, const char *service, unsigned int port);
 int stage_connect(const char *client, const char *service, unsigned int port); /* client's end */
+int stage_socket(const char *client); /* not connected yet */
+/* With TCP Fast Open, the data in the SYN; waits for nothing. */
+int stage_connect_fast(int fd, const char *service, unsigned int port, const char *data);
 bool stage_accept_now(struct pair *pair); /* the server's end, if there is one */
 struct pair stage_accept(int client);	  /* what has been accepted, by whichever listener */
 void stage_close(int fd);		  /* of ours: also at the end of a test */

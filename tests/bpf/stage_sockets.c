@@ -130,7 +130,7 @@ int stage_listen(uint32_t slot, const char *text, unsigned int port)
 	return fd;
 }
 
-int stage_connect(const char *client, const char *service, unsigned int port)
+int stage_socket(const char *client)
 {
 	struct sockaddr_storage address = {0};
 	socklen_t length = socket_address(client, 0, &address);
@@ -138,13 +138,33 @@ int stage_connect(const char *client, const char *service, unsigned int port)
 
 	assert_int_equal(setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one)), 0);
 	assert_int_equal(bind(fd, (struct sockaddr *)&address, length), 0);
-	length = socket_address(service, port, &address);
+	return fd;
+}
+
+int stage_connect(const char *client, const char *service, unsigned int port)
+{
+	struct sockaddr_storage address = {0};
+	socklen_t length = socket_address(service, port, &address);
+	int fd = stage_socket(client), error;
+
 	if (connect(fd, (struct sockaddr *)&address, length)) {
-		one = -errno;
+		error = -errno;
 		stage_close(fd);
-		return one;
+		return error;
 	}
 	return fd;
+}
+
+int stage_connect_fast(int fd, const char *service, unsigned int port, const char *data)
+{
+	struct sockaddr_storage address = {0};
+	socklen_t length = socket_address(service, port, &address);
+
+	if (sendto(fd, data, strlen(data), MSG_FASTOPEN | MSG_DONTWAIT, (struct sockaddr *)&address,
+		   length) < 0 &&
+	    errno != EINPROGRESS)
+		return -errno;
+	return 0;
 }
 
 static bool accept_any(void *context)
