@@ -101,7 +101,8 @@ struct limpet_affinity_status {
  *   -EOPNOTSUPP  several processes accept on conn's listener, or the service has no affinity
  *   -ENOSPC      the table of affinities is full, or the instance's quota is reached
  *   -EINVAL      options are malformed
- *   -EAGAIN      the client's previous affinity is just being removed: ask again
+ *   -EAGAIN      the client's previous affinity is just being removed, or it has not completed its
+ *                handshake yet (TCP Fast Open): ask again
  *   -ENOPROTOOPT Limpet is not loaded here
  *   -EBADF, -ENOTSOCK
  */
