@@ -143,7 +143,7 @@ int undo_restore(const struct config *config)
 	undo_path(config, "", path);
 	file = fopen(path, "re");
 	if (!file)
-		return errno == ENOENT ? 0 : -errno;
+		return -errno;
 	while (fscanf(file, "%127s %d", name, &former) == 2) {
 		int failed = restore(name, former);
 

@@ -14,7 +14,8 @@
  * earlier load stay.
  */
 int undo_prepare(const struct config *config);
-/* Put the former values back, where ours still stand, and remove the file. Without one: nothing. */
+/* Put the former values back, where ours still stand, and remove the file. -ENOENT: there is none.
+ */
 int undo_restore(const struct config *config);
 
 #endif

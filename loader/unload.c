@@ -137,7 +137,21 @@ static int remove_pins(const struct config *config)
 	return result;
 }
 
-static int unload(const struct config *config)
+/* 0 or a negative errno. Nothing to go by is no error: who asks wants to be rid of us. */
+static int undo(const struct config *config, bool loaded)
+{
+	int error = undo_restore(config);
+
+	if (error != -ENOENT)
+		return error;
+	if (loaded && config->has_target)
+		log_warning("%s/undo is gone, which said what to put back: arp_ignore and "
+			    "arp_announce of net.ipv4.conf.all stay as they are; set them again",
+			    config->runtime_directory);
+	return 0;
+}
+
+static int unload(const struct config *config, bool loaded)
 {
 	int error, failed;
 
@@ -145,7 +159,7 @@ static int unload(const struct config *config)
 	if (release_addresses())
 		log_info("service addresses removed from lo");
 	error = remove_pins(config);
-	failed = undo_restore(config);
+	failed = undo(config, loaded);
 	remove_files(config);
 	return error ? error : failed;
 }
@@ -178,7 +192,7 @@ static int leave_and_unload(const struct config *config, bool loaded, bool force
 		return -EBUSY;
 	}
 	error = leave(config, loaded);
-	return error && !force ? error : unload(config);
+	return error && !force ? error : unload(config, loaded);
 }
 
 int command_unload(const struct config *config, int argc, char **argv)

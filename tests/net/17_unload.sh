@@ -48,3 +48,7 @@ takeover r1
 check_soon "and all is ready" 20 router_is_ready r1
 wait_adopted 2 || exit 1
 check_json "connections are served" "d['failed'] == 0" "$(client many --source 198.18.5.1-30)"
+
+rm "$LAB_DIR/t1/run/undo"
+said=$(on t1 limpet unload 2>&1) || fail "unload without what it would put back: $said"
+check "unload says that it does not know what to put back" grep -q "arp_ignore and arp_announce.*stay as they are" <<<"$said"
