@@ -409,6 +409,11 @@ bool router_mirror_in_sync(const struct router_mirror *mirror)
 	return mirror->expected && !mirror->missing;
 }
 
+bool router_mirror_asks_late(const struct router_mirror *mirror)
+{
+	return mirror->settings.sync_on_failure && mirror->role != ROLE_ACTIVE;
+}
+
 bool router_mirror_affinities_in_sync(const struct router_mirror *mirror)
 {
 	return mirror->expected && !mirror->missing_affinities;

@@ -280,6 +280,9 @@ int router_ready(const struct router_part *router, char *text, size_t size)
 			return 1;
 		length += (size_t)added;
 	}
+	if (length && router_mirror_asks_late(router->mirror))
+		snprintf(text + length, size - length,
+			 "; with standby_sync: on-failure a standby asks when it becomes active");
 	return 1;
 }
 

@@ -134,6 +134,8 @@ const struct message_ready *router_mirror_ready(const struct router_mirror *mirr
 /* For sync_state: every target of the roster is in sync and there is at least one; how many are
  * missing. */
 bool router_mirror_in_sync(const struct router_mirror *mirror);
+/* A standby that asks nobody for his table before it becomes active. */
+bool router_mirror_asks_late(const struct router_mirror *mirror);
 bool router_mirror_affinities_in_sync(const struct router_mirror *mirror);
 uint32_t router_mirror_missing(const struct router_mirror *mirror);
 uint64_t router_mirror_clock(const struct router_mirror *mirror);

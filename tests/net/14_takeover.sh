@@ -33,6 +33,8 @@ before_failure()
 		check_soon "r2 knows the same" 5 table_is_union r2
 	else
 		check_is "r2 knows nothing" "" "$(table r2)"
+		check "limpet ready says why" grep -q "missing t1, t2; .*on-failure.*when it becomes active" \
+			<<<"$(on r2 limpet ready 2>&1)"
 	fi
 }
 
