@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bpffs.h"
 #include "control.h"
 #include "log.h"
 #include "services.h"
@@ -86,11 +87,24 @@ static struct services_plan *make_plan(const struct config *config, const struct
 	return NULL;
 }
 
+/* One that runs with another runtime_directory would keep the former configuration. */
+static int check_place(const struct config *config)
+{
+	if (control_agent_runs(config) || !bpffs_has_agent(config))
+		return 0;
+	log_error(
+		"limpetd runs with another runtime_directory than %s, which needs `limpet unload`, "
+		"with the former configuration, and `limpet load`; nothing is changed",
+		config->runtime_directory);
+	return -EBUSY;
+}
+
 int apply_check(const struct config *config, const struct maps *maps, bool end_affinities)
 {
-	int error;
+	int error = check_place(config);
 
-	free(make_plan(config, maps, end_affinities, &error));
+	if (!error)
+		free(make_plan(config, maps, end_affinities, &error));
 	return error;
 }
 
@@ -110,32 +124,43 @@ int apply_all(const struct config *config, const struct maps *maps, bool end_aff
 	return error;
 }
 
-int apply_tell_agent(const struct config *config)
+/* What limpetd answers to this: 0, or -errno with a line that ends in `advice`. */
+static int post(const struct config *config, const char *path, const char *advice)
 {
 	struct json_object *answer, *text = NULL;
 	char *body = NULL;
-	int status;
+	int status = control_request(config, "POST", path, &body);
 
-	if (!control_agent_runs(config)) {
-		log_info("limpetd is not running; it reads the configuration when it starts");
-		return 0;
-	}
-	status = control_request(config, "POST", "/reload", &body);
 	if (status == 200) {
 		free(body);
 		return 0;
 	}
 	if (status < 0) {
-		log_error("limpetd does not answer on %s/control.sock: %s; it still has the former "
-			  "configuration: restart it",
-			  config->runtime_directory, strerror(-status));
+		log_error("limpetd does not answer on %s/control.sock: %s; %s",
+			  config->runtime_directory, strerror(-status), advice);
 		return status;
 	}
 	answer = json_tokener_parse(body);
 	json_object_object_get_ex(answer, "error", &text);
-	log_error("limpetd has not taken the configuration over: %s; restart it",
-		  text ? json_object_get_string(text) : "its log says why");
+	log_error("%s; %s",
+		  text ? json_object_get_string(text) : "limpetd refuses: its log says why",
+		  advice);
 	json_object_put(answer);
 	free(body);
 	return -EINVAL;
+}
+
+int apply_ask_agent(const struct config *config)
+{
+	if (!control_agent_runs(config))
+		return 0;
+	return post(config, "/reload/check", "nothing is changed");
+}
+
+int apply_tell_agent(const struct config *config)
+{
+	if (control_agent_runs(config))
+		return post(config, "/reload", "limpetd still has the former configuration");
+	log_info("limpetd is not running; it reads the configuration when it starts");
+	return 0;
 }

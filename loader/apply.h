@@ -18,7 +18,10 @@ int apply_open(const struct config *config, struct maps *maps);
 int apply_check(const struct config *config, const struct maps *maps, bool end_affinities);
 /* The check, then settings and services. */
 int apply_all(const struct config *config, const struct maps *maps, bool end_affinities);
-/* POST /reload. An agent that does not run reads the configuration when it starts. */
+/* Would limpetd take the configuration over? One that does not run reads it when it starts. Changes
+ * nothing. */
+int apply_ask_agent(const struct config *config);
+/* It does now. */
 int apply_tell_agent(const struct config *config);
 
 #endif

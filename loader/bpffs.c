@@ -118,6 +118,21 @@ bool bpffs_exists(const struct config *config, const char *directory)
 	return !access(path, F_OK);
 }
 
+bool bpffs_has_agent(const struct config *config)
+{
+	char path[PATH_SIZE];
+	bool held;
+	int fd;
+
+	path_of(config, LAYOUT_DIRECTORY, NULL, path);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	held = flock(fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK;
+	close(fd);
+	return held;
+}
+
 int bpffs_make(const struct config *config, const char *directory)
 {
 	char path[PATH_SIZE];

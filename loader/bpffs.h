@@ -24,6 +24,8 @@ bool bpffs_exists(const struct config *config, const char *directory);
 /* PIN_PATH/DIRECTORY and, below it, node, router, target, programs, links: empty. */
 int bpffs_make(const struct config *config, const char *directory);
 int bpffs_rename(const struct config *config, const char *from, const char *to);
+/* Does some limpetd go by what is loaded? It holds a lock. */
+bool bpffs_has_agent(const struct config *config);
 /* Another version's pins at this PIN_PATH? Its directory's name in name. */
 bool bpffs_other_layout(const struct config *config, char name[NAME_SIZE]);
 

@@ -216,6 +216,9 @@ static int apply_tracing(struct attachment *at, struct bpf_program *program)
 	return attach_and_pin(at, program, true);
 }
 
+/* The programs that are. */
+static const char *const on_cgroup[] = {"lower_mss", "request_set", "request_get"};
+
 /* Is the link on the cgroup that the configuration names? */
 static bool is_on_cgroup(int link, int cgroup)
 {
@@ -364,4 +367,24 @@ const char *links_difference(const struct config *config, const char *directory)
 		if (at.count == LINKS_MAX)
 			return NULL;
 	}
+}
+
+bool links_elsewhere(const struct config *config)
+{
+	const struct attachment at = {.config = config, .directory = LAYOUT_DIRECTORY};
+	int cgroup = open(config->target.cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool elsewhere = false;
+
+	if (cgroup < 0)
+		return true;
+	for (size_t i = 0; i < sizeof(on_cgroup) / sizeof(*on_cgroup); i++) {
+		int link = open_link(&at, on_cgroup[i]);
+
+		if (link < 0)
+			continue;
+		elsewhere |= !is_on_cgroup(link, cgroup);
+		close(link);
+	}
+	close(cgroup);
+	return elsewhere;
 }

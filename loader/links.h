@@ -21,6 +21,9 @@ int links_apply(const struct config *config, const struct objects *objects, cons
 /* Is every interface of the configuration attached, and no other? If not: the one that differs. */
 const char *links_difference(const struct config *config, const char *directory);
 
+/* Is a program attached to another cgroup than the configuration's? */
+bool links_elsewhere(const struct config *config);
+
 /* Before links_apply changes anything on a node that is loaded: could every interface have our XDP
  * program? */
 int links_check(const struct config *config);

@@ -26,7 +26,7 @@ static int check_sizes(const struct config *config, const struct maps *maps)
 		if (bpf_obj_get_info_by_fd(maps->fd[id], &info, &length) ||
 		    info.max_entries == size)
 			continue;
-		log_error("table %s has room for %u as loaded, for %u as configured; a change of "
+		log_error("tables: %s has room for %u as loaded, for %u as configured; a change of "
 			  "size needs `limpet unload` and `limpet load`",
 			  info.name, info.max_entries, size);
 		return -EBUSY;
@@ -52,6 +52,11 @@ static int check_loaded(const struct config *config, const struct maps *maps)
 			  interface);
 		return -EBUSY;
 	}
+	if (config->has_target && links_elsewhere(config)) {
+		log_error("cgroup %s: the programs are attached to another one: run `limpet load`",
+			  config->target.cgroup);
+		return -EBUSY;
+	}
 	return check_sizes(config, maps);
 }
 
@@ -63,6 +68,10 @@ static int reload(const struct config *config, bool end_affinities)
 	if (error)
 		return error;
 	error = check_loaded(config, &maps);
+	if (!error)
+		error = apply_check(config, &maps, end_affinities);
+	if (!error)
+		error = apply_ask_agent(config);
 	if (!error)
 		error = apply_all(config, &maps, end_affinities);
 	maps_close(&maps);

@@ -101,6 +101,12 @@ static int leave(const struct config *config, bool loaded)
 {
 	if (control_agent_runs(config))
 		return end_agent(config);
+	if (bpffs_has_agent(config)) {
+		log_error("limpetd runs with another runtime_directory than %s: unload with the "
+			  "configuration that was loaded, or use --force",
+			  config->runtime_directory);
+		return -EBUSY;
+	}
 	if (loaded && config->has_target)
 		say_goodbye(config);
 	return 0;

@@ -27,25 +27,50 @@ static int make_directory(const char *key, const char *path)
 	return -1;
 }
 
+static int lock(int fd)
+{
+	if (fd < 0)
+		return -errno;
+	return flock(fd, LOCK_EX | LOCK_NB) ? -errno : 0;
+}
+
 /* One limpetd a node: two would write the same tables. The lock goes with the process. */
 static int take_lock(struct agent *agent)
 {
 	const char *directory = agent->config->runtime_directory;
 	char path[4096];
+	int error;
 
 	snprintf(path, sizeof(path), "%s/limpetd.lock", directory);
 	agent->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (agent->lock < 0) {
-		log_error("%s: cannot be opened: %s", path, strerror(errno));
-		return -1;
-	}
-	if (flock(agent->lock, LOCK_EX | LOCK_NB)) {
+	error = lock(agent->lock);
+	if (error == -EWOULDBLOCK)
 		log_error("%s: held by another limpetd of this node: stop that one first, or give "
 			  "this node a runtime_directory of its own",
 			  path);
-		return -1;
-	}
-	return 0;
+	else if (error)
+		log_error("%s: cannot be locked: %s", path, strerror(-error));
+	return error;
+}
+
+/* The same, for one that was started with another runtime_directory. `limpet reload` and `unload`
+ * look at it, too. */
+static int lock_pins(struct agent *agent)
+{
+	const char *pin_path = agent->config->pin_path;
+	char path[4096];
+	int error;
+
+	snprintf(path, sizeof(path), "%s/" LAYOUT_DIRECTORY, pin_path);
+	agent->pins = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	error = lock(agent->pins);
+	if (error == -EWOULDBLOCK)
+		log_error("%s: held by another limpetd, with another runtime_directory: stop that "
+			  "one first",
+			  path);
+	else if (error)
+		log_error("%s: cannot be locked: %s", path, strerror(-error));
+	return error;
 }
 
 static int open_maps(struct agent *agent)
@@ -73,7 +98,7 @@ static int open_maps(struct agent *agent)
 	return 0;
 }
 
-static int read_settings(const struct agent *agent, struct settings *loaded)
+int agent_read_settings(const struct agent *agent, struct settings *loaded)
 {
 	__u32 zero = 0;
 	int error = maps_get(&agent->maps, MAP_SETTINGS, &zero, loaded);
@@ -89,7 +114,7 @@ static int keep_settings(struct agent *agent)
 	char text[CONFIG_ERROR];
 	struct settings loaded;
 
-	if (read_settings(agent, &loaded))
+	if (agent_read_settings(agent, &loaded))
 		return -1;
 	if (settings_check(agent->config, &loaded, text))
 		log_warning("%s; until then the address of the load stays in force", text);
@@ -171,7 +196,7 @@ int agent_open(struct agent *agent, struct config *config)
 {
 	memset(agent, 0, sizeof(*agent));
 	agent->config = config;
-	agent->lock = -1;
+	agent->lock = agent->pins = -1;
 	for (int id = 0; id < MAPS; id++)
 		agent->maps.fd[id] = -1;
 	if (make_directory("runtime_directory", config->runtime_directory) ||
@@ -189,7 +214,8 @@ int agent_open(struct agent *agent, struct config *config)
 
 int agent_start(struct agent *agent, struct config *config)
 {
-	if (agent_open(agent, config) || open_maps(agent) || keep_settings(agent))
+	if (agent_open(agent, config) || open_maps(agent) || lock_pins(agent) ||
+	    keep_settings(agent))
 		return -1;
 	return start_parts(agent);
 }
@@ -222,99 +248,9 @@ void agent_stop(struct agent *agent)
 	}
 	tls_context_free(agent->tls);
 	maps_close(&agent->maps);
+	if (agent->pins >= 0)
+		close(agent->pins);
 	if (agent->lock >= 0)
 		close(agent->lock);
 	config_free(agent->config);
-}
-
-/* What limpetd cannot change while it runs. NULL: nothing of that differs. */
-static const char *fixed_difference(const struct config *a, const struct config *b)
-{
-	if (strcmp(a->node, b->node))
-		return "node";
-	if (strcmp(a->pin_path, b->pin_path))
-		return "pin_path";
-	if (strcmp(a->runtime_directory, b->runtime_directory))
-		return "runtime_directory";
-	if (strcmp(a->state_directory, b->state_directory))
-		return "state_directory";
-	if (a->has_router != b->has_router)
-		return "router";
-	if (a->has_target != b->has_target)
-		return "target";
-	if (a->has_router && (!address_equal(&a->router.listen, &b->router.listen) ||
-			      a->router.listen_port != b->router.listen_port))
-		return "router.listen";
-	if (a->has_router && (a->router.dead_ms != b->router.dead_ms ||
-			      a->router.sync_on_failure != b->router.sync_on_failure))
-		return "router.dead_time or router.standby_sync";
-	if (a->max_connections != b->max_connections || a->max_affinities != b->max_affinities)
-		return "tables";
-	return NULL;
-}
-
-static int reload_parts(struct agent *agent, const struct config *config)
-{
-	int error;
-
-	if (agent->router) {
-		error = router_reload(agent->router, config);
-		if (error)
-			return error;
-	}
-	if (agent->target) {
-		error = target_reload(agent->target, config);
-		if (error) {
-			if (agent->router)
-				router_reload(agent->router, agent->config);
-			return error;
-		}
-	}
-	return 0;
-}
-
-int agent_reload(struct agent *agent)
-{
-	struct config *config;
-	struct tls_context *tls;
-	char text[CONFIG_ERROR];
-	struct settings loaded;
-	const char *fixed;
-	int error = config_load(agent->config->path, &config, text);
-
-	if (error) {
-		log_error("%s (the configuration in force stays)", text);
-		return error;
-	}
-	error = read_settings(agent, &loaded);
-	if (!error) {
-		error = settings_check(config, &loaded, text);
-		if (error)
-			log_error("%s (the configuration in force stays)", text);
-	}
-	if (error) {
-		config_free(config);
-		return error;
-	}
-	fixed = fixed_difference(agent->config, config);
-	if (fixed) {
-		log_error("%s: `%s` has changed: that needs a restart of limpetd (the "
-			  "configuration in force stays)",
-			  config->path, fixed);
-		config_free(config);
-		return -EINVAL;
-	}
-	tls = tls_context_new(config); /* sessions that are open keep theirs */
-	error = tls ? reload_parts(agent, config) : -EINVAL;
-	if (error) {
-		tls_context_free(tls);
-		config_free(config);
-		return error;
-	}
-	tls_context_free(agent->tls);
-	agent->tls = tls;
-	config_free(agent->config);
-	agent->config = config;
-	log_info("configuration %s read again", config->path);
-	return 0;
 }

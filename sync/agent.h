@@ -26,6 +26,7 @@ struct agent {
 	struct interface_watch *interfaces;
 	unsigned int sessions; /* that are not freed yet; session.c */
 	int lock;	       /* RUNTIME/limpetd.lock */
+	int pins;	       /* PIN_PATH/v1, locked too */
 	bool leaving;	       /* stops because the node unloads: GOODBYE_LEAVING to the routers */
 };
 
@@ -37,11 +38,14 @@ int agent_open(struct agent *agent, struct config *config);
 int agent_start(struct agent *agent, struct config *config);
 /* GOODBYE to every peer, then everything down. */
 void agent_stop(struct agent *agent);
+int agent_read_settings(const struct agent *agent, struct settings *loaded);
 /*
- * Read the configuration file again and hand it to the parts (SIGHUP, POST /reload).
- * -errno: one line in the log, and the old configuration stays.
+ * reload.c: read the configuration file again and hand it to the parts (SIGHUP, POST /reload).
+ * -errno: one line in error and in the log, and the old configuration stays.
  */
-int agent_reload(struct agent *agent);
+int agent_reload(struct agent *agent, char error[CONFIG_ERROR]);
+/* Would it be taken over? Changes nothing. -errno: one line in error. */
+int agent_reload_check(const struct agent *agent, char error[CONFIG_ERROR]);
 /* `limpet unload`: end, and tell the routers that the target leaves. From the event loop. */
 void agent_leave(struct agent *agent);
 

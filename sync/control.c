@@ -62,13 +62,21 @@ static void reply_result(struct evhttp_request *request, int result, const char 
 	int status = result == -ENOENT ? HTTP_NOTFOUND : result == -EBUSY ? 409 : HTTP_BADREQUEST;
 	char text[256];
 
-	if (!result) {
-		reply_text(request, HTTP_OK, "result", "ok");
-		return;
-	}
 	snprintf(text, sizeof(text), "%s%s%s", what, told ? "" : ": ",
 		 told ? "" : strerror(-result));
-	reply_text(request, status, "error", text);
+	if (result)
+		reply_text(request, status, "error", text);
+	else
+		reply_text(request, HTTP_OK, "result", "ok");
+}
+
+/* The same, with the whole line of what is wrong. */
+static void reply_line(struct evhttp_request *request, int result, const char *line)
+{
+	if (result)
+		reply_text(request, HTTP_BADREQUEST, "error", line);
+	else
+		reply_text(request, HTTP_OK, "result", "ok");
 }
 
 static const char *parameter(struct evkeyvalq *query, const char *name)
@@ -217,8 +225,19 @@ static void post_role(struct agent *agent, struct evhttp_request *request, struc
 static void post_reload(struct agent *agent, struct evhttp_request *request,
 			struct evkeyvalq *query)
 {
+	char error[CONFIG_ERROR];
+
 	(void)query;
-	reply_result(request, agent_reload(agent), "the configuration was not taken over");
+	reply_line(request, agent_reload(agent, error), error);
+}
+
+static void post_reload_check(struct agent *agent, struct evhttp_request *request,
+			      struct evkeyvalq *query)
+{
+	char error[CONFIG_ERROR];
+
+	(void)query;
+	reply_line(request, agent_reload_check(agent, error), error);
 }
 
 static void post_forget(struct agent *agent, struct evhttp_request *request,
@@ -362,6 +381,7 @@ static const struct route {
 	{EVHTTP_REQ_GET, "/monitor", get_monitor},
 	{EVHTTP_REQ_POST, "/role", post_role},
 	{EVHTTP_REQ_POST, "/reload", post_reload},
+	{EVHTTP_REQ_POST, "/reload/check", post_reload_check},
 	{EVHTTP_REQ_POST, "/forget", post_forget},
 	{EVHTTP_REQ_POST, "/affinity/release", post_release},
 	{EVHTTP_REQ_POST, "/drain", post_drain},

@@ -30,12 +30,13 @@ static void on_stop(evutil_socket_t signal, short what, void *context)
 static void on_hangup(evutil_socket_t signal, short what, void *context)
 {
 	struct daemon *daemon = context;
+	char error[CONFIG_ERROR];
 
 	(void)signal;
 	(void)what;
 	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu",
 		   (unsigned long long)(agent_now_ns() / 1000));
-	agent_reload(&daemon->agent);
+	agent_reload(&daemon->agent, error);
 	sd_notify(0, "READY=1");
 }
 

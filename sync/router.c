@@ -235,6 +235,7 @@ int router_reload(struct router_part *router, const struct config *config)
 	if (error)
 		return error;
 	take_sources(router, &config->router);
+	router_mirror_set(router->mirror, config->router.dead_ms, config->router.sync_on_failure);
 	router_mirror_configure(router->mirror, router->services, router->scopes);
 	for (unsigned int i = 0; i < router->forward_limit; i++)
 		router->forwards[i].dirty = true;

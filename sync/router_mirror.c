@@ -96,6 +96,18 @@ static void ask(struct router_mirror *mirror, struct peer *peer)
 		send_role(mirror, peer, MESSAGE_BARRIER);
 }
 
+void router_mirror_set(struct router_mirror *mirror, uint64_t dead_after_ms, bool sync_on_failure)
+{
+	mirror->settings.dead_after_ms = dead_after_ms;
+	mirror->settings.sync_on_failure = sync_on_failure;
+	for (unsigned int i = 0; i < mirror->peer_limit; i++) {
+		struct peer *peer = mirror->peers[i];
+
+		if (peer && peer->open && !peer->asked)
+			ask(mirror, peer);
+	}
+}
+
 static void begin_session(struct router_mirror *mirror, struct peer *peer,
 			  const struct message_hello *hello)
 {

@@ -76,6 +76,9 @@ struct router_mirror *router_mirror_new(const struct router_mirror_ops *ops, voi
 					const struct router_mirror_settings *settings);
 void router_mirror_free(struct router_mirror *mirror);
 
+/* What a reload may change of the settings. A standby that is to keep up from now on asks those
+ * whom it has not asked; what has been asked for goes on. */
+void router_mirror_set(struct router_mirror *mirror, uint64_t dead_after_ms, bool sync_on_failure);
 /* The services that are forwarded, by number (empty name: not in use), and scopes' names. Entries
  * of services and scopes that are gone are removed; every session is sent the new list. */
 void router_mirror_configure(struct router_mirror *mirror,

@@ -36,6 +36,32 @@ static void a_session_starts(void **state)
 	assert_int_equal(world.sent[6].message.role.epoch, 3);
 }
 
+static void settings_may_change(void **state)
+{
+	uint16_t first, second;
+
+	tear_down(state);
+	make_world(true, MOST);
+	first = open_session("t1");
+	second = open_session("t2");
+	router_mirror_session_lost(world.mirror, second, 0, world.now);
+	assert_int_equal(sent_of_type(first, MESSAGE_SYNC), 0);
+	router_mirror_set(world.mirror, 5000, false);
+	assert_int_equal(sent_of_type(first, MESSAGE_SYNC), 1);
+	assert_int_equal(sent_of_type(second, MESSAGE_SYNC), 0);
+	assert_int_equal(sent_of_type(first, MESSAGE_BARRIER), 0);
+	router_mirror_set(world.mirror, 5000, false);
+	assert_int_equal(sent_of_type(first, MESSAGE_SYNC), 1);
+	passes(4999);
+	assert_int_equal(router_mirror_target(world.mirror, second)->state, TARGET_DOWN);
+	passes(2);
+	assert_int_equal(router_mirror_target(world.mirror, second)->state, TARGET_GONE);
+	/* Back again: those who have been asked go on, a new one is not asked. */
+	router_mirror_set(world.mirror, 5000, true);
+	second = open_session("t2");
+	assert_int_equal(sent_of_type(second, MESSAGE_SYNC), 0);
+}
+
 static void on_failure_asks_at_activation(void **state)
 {
 	uint16_t target;
@@ -359,6 +385,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_session_starts),
 		TEST(on_failure_asks_at_activation),
+		TEST(settings_may_change),
 		TEST(a_barrier_counts_for_its_epoch),
 		TEST(in_sync_needs_the_table_too),
 		TEST(affinities_come_first),
