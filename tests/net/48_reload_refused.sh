@@ -26,7 +26,7 @@ state()
 # refused NODE WHAT SED-SCRIPT WORDS: with a service more besides, which must not come.
 refused()
 {
-	local node=$1 what=$2 script=$3 words=$4 as_loaded said
+	local node=$1 what=$2 script=$3 phrase=$4 as_loaded said
 
 	as_loaded=$(state "$node")
 	cp "$(file "$node")" "$LAB_DIR/good.yaml"
@@ -34,7 +34,7 @@ refused()
 	said=$(on "$node" limpet reload 2>&1 >/dev/null)
 	check_is "$node, $what: refused" 1 $?
 	check_is "$what: one line" 1 "$(wc -l <<<"$said")"
-	check "$what: $said" grep -qE "$words" <<<"$said"
+	check "$what: $said" grep -qE "$phrase" <<<"$said"
 	check_is "$what: nothing is changed" "" "$(diff <(echo "$as_loaded") <(state "$node"))"
 	cp "$LAB_DIR/good.yaml" "$(file "$node")"
 	check "$what: as before: reload" on "$node" limpet reload
