@@ -86,7 +86,31 @@ struct source {
 	int (*offline)(struct node *node, const struct crht_filter *filter,
 		       struct listing *listing);
 	const char *lacks;
+	/* Who has such rows; ANY_ROLE: every node. */
+	enum { ANY_ROLE, ROUTER, TARGET } role;
 };
+
+/* Nothing by that role here: 0, an empty list, for scripts, and a line on standard error; 1: not
+ * loaded, with that line; -1: it has that role. */
+static int show_without_role(const struct show *show, const struct source *source)
+{
+	struct node *node = node_open(show->config);
+	struct listing listing;
+	bool has_role;
+
+	if (!node)
+		return 1;
+	has_role = source->role == ROUTER ? node->is_router : node->is_target;
+	node_close(node);
+	if (has_role)
+		return -1;
+	listing_begin(&listing, source->columns, show->json);
+	listing_end(&listing);
+	log_info("this node is no %s: %s are known to %ss",
+		 source->role == ROUTER ? "router" : "target", source->path + 1,
+		 source->role == ROUTER ? "router" : "target");
+	return 0;
+}
 
 /* What there is without the agent: 0, or 1 with a line on standard error. */
 static int show_offline(const struct show *show, const struct source *source)
@@ -115,8 +139,11 @@ static int show_from_agent(const struct show *show, const struct source *source)
 	struct json_object *rows = NULL;
 	struct listing listing;
 	char *body = NULL;
-	int status = control_request(show->config, "GET", source->path, &body);
+	int status = source->role == ANY_ROLE ? -1 : show_without_role(show, source);
 
+	if (status >= 0)
+		return status;
+	status = control_request(show->config, "GET", source->path, &body);
 	if (status == 200)
 		rows = json_tokener_parse(body);
 	free(body);
@@ -161,16 +188,17 @@ static bool instance_wanted(const struct crht_filter *filter, struct json_object
 
 static int show_targets(const struct show *show)
 {
-	static const struct source source = {"/targets", target_columns, NULL, offline_targets,
-					     OFFLINE_TARGETS_LACK};
+	static const struct source source = {"/targets",      target_columns,	    NULL,
+					     offline_targets, OFFLINE_TARGETS_LACK, ROUTER};
 
 	return show_from_agent(show, &source);
 }
 
 static int show_instances(const struct show *show)
 {
-	static const struct source source = {"/instances", instance_columns, instance_wanted,
-					     offline_instances, OFFLINE_INSTANCES_LACK};
+	static const struct source source = {"/instances",	     instance_columns,
+					     instance_wanted,	     offline_instances,
+					     OFFLINE_INSTANCES_LACK, TARGET};
 	struct node *node = show->filter.service ? node_open(show->config) : NULL;
 	int unknown = show->filter.service && (!node || check_service(show, node));
 
@@ -183,8 +211,8 @@ static int show_instances(const struct show *show)
 
 static int show_routers(const struct show *show)
 {
-	static const struct source source = {"/routers", router_columns, NULL, offline_routers,
-					     OFFLINE_ROUTERS_LACK};
+	static const struct source source = {"/routers",      router_columns,	    NULL,
+					     offline_routers, OFFLINE_ROUTERS_LACK, TARGET};
 
 	return show_from_agent(show, &source);
 }

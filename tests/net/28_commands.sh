@@ -60,6 +60,15 @@ wrong()
 	check "one line" test "$(wc -l <<<"$said")" -eq 1
 	check "says '$phrase'" grep -qF -- "$phrase" <<<"$said"
 }
+for row in "t1 targets no router" "r1 instances no target" "r1 routers no target"; do
+	read -r where what phrase <<<"$row"
+	said=$(on "$where" limpet show "$what" --json 2>"$LAB_DIR/said")
+	check_is "$where: show $what" 0 $?
+	check_json "is empty" "d == []" "$said"
+	check_is "and it says why, in one line" "limpet: this node is $phrase: $what are known to ${phrase#no }s" \
+		"$(<"$LAB_DIR/said")"
+done
+check_is "a list that the node has says nothing more" "" "$(on t1 limpet show instances 2>&1 >/dev/null)"
 wrong 2 r1 "unknown option '--bogus'" show services --bogus
 wrong 2 r1 "--client: what value?" show connections --client
 wrong 2 r1 "no list 'things'" show things

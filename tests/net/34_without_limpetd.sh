@@ -47,7 +47,7 @@ for list in services connections affinities; do
 	check_json "$list are there" "len(d) > 0" "$(rows r1 $list)"
 done
 for list in instances routers; do
-	says r1 0 "limpetd is not running" limpet show $list
+	says r1 0 "this node is no target" limpet show $list
 	check_json "no $list here" "d == []" "$(rows r1 $list)"
 done
 says r1 1 "limpetd of this node is not running" limpet show sync
@@ -70,7 +70,7 @@ check_is "nor does it need a note" "" "$(on "$holder" limpet show connections 2>
 client_end held >/dev/null
 
 check "unload of the active router" on r1 limpet unload --force
-for words in status "show targets" "show connections" "show sync" "explain 198.18.0.1 shop" \
+for words in status "show targets" "show instances" "show connections" "show sync" "explain 198.18.0.1 shop" \
 	monitor "forget t1" reload activate; do
 	# shellcheck disable=SC2086
 	says r1 1 "not loaded" limpet $words
