@@ -119,6 +119,7 @@ struct peer {
 	uint64_t digest_key[2];
 	struct sums sums;
 	bool waited_for;     /* affinities_missing() at the last tick */
+	bool unreachable;    /* down for this alone: no agent, and nothing got through */
 	bool restored;	     /* neither heard of nor echoed since this router's restart */
 	bool cramped;	     /* entries of its wait for room, or did a moment ago */
 	uint64_t cramped_ms; /* when some did last */
@@ -187,6 +188,7 @@ enum target_event {
 	EVENT_GOODBYE,	   /* the session is gone, the node lives */
 	EVENT_LOST,	   /* the session is gone without a word, or the node does not answer */
 	EVENT_GIVEN_UP,	   /* dead_time is over */
+	EVENT_ECHO,	   /* packets get through again to a node without an agent */
 	TARGET_EVENTS
 };
 enum target_state mirror_next_state(enum target_state state, enum target_event event);

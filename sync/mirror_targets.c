@@ -16,10 +16,12 @@
  *   GOODBYE       UNATTENDED   UNATTENDED   -            -            -
  *   LOST          DOWN         DOWN         DOWN         -            -
  *   GIVEN_UP      -            -            -            GONE         -
+ *   ECHO          -            -            -            UNATTENDED   -
  *
  * SYNCING, UP and UNATTENDED take new connections: their kernel serves without any agent. A target
- * without an agent that nothing gets through to any more (LOST) is down. Only who is down is given
- * up.
+ * without an agent that nothing gets through to any more (LOST) is down, until something does
+ * (ECHO). One whose agent was silent is not: it may echo, and serve nobody. Only who is down is
+ * given up.
  */
 static const enum target_state transitions[TARGET_EVENTS][TARGET_GONE + 1] = {
 	/* clang-format off */
@@ -29,6 +31,7 @@ static const enum target_state transitions[TARGET_EVENTS][TARGET_GONE + 1] = {
 	[EVENT_GOODBYE] = { TARGET_UNATTENDED, TARGET_UNATTENDED, TARGET_UNATTENDED, TARGET_DOWN, TARGET_GONE },
 	[EVENT_LOST] = { TARGET_DOWN, TARGET_DOWN, TARGET_DOWN, TARGET_DOWN, TARGET_GONE },
 	[EVENT_GIVEN_UP] = { TARGET_SYNCING, TARGET_UP, TARGET_UNATTENDED, TARGET_GONE, TARGET_GONE },
+	[EVENT_ECHO] = { TARGET_SYNCING, TARGET_UP, TARGET_UNATTENDED, TARGET_UNATTENDED, TARGET_GONE },
 	/* clang-format on */
 };
 
@@ -159,8 +162,13 @@ void router_mirror_echo(struct router_mirror *mirror, uint16_t target)
 {
 	struct peer *peer = mirror_peer_get(mirror, target);
 
-	if (peer)
-		peer->restored = false;
+	if (!peer)
+		return;
+	peer->restored = false;
+	if (!peer->unreachable)
+		return;
+	peer->unreachable = false;
+	mirror_peer_event(mirror, peer, EVENT_ECHO);
 }
 
 static bool table_is_here(const struct router_mirror *mirror, const struct peer *peer)
@@ -328,6 +336,7 @@ void mirror_peers_tick(struct router_mirror *mirror)
 		if (peer->restored && peer->info.state == TARGET_UNATTENDED &&
 		    now >= peer->lost_ms + RESTORED_MS) {
 			peer->lost_ms = now;
+			peer->unreachable = true;
 			mirror_peer_event(mirror, peer, EVENT_LOST);
 		}
 		if (peer->info.state == TARGET_DOWN &&

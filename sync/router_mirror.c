@@ -118,7 +118,7 @@ static void begin_session(struct router_mirror *mirror, struct peer *peer,
 	peer->info.digest_equal = false;
 	peer->info.in_sync = peer->info.affinities_in_sync = false;
 	peer->open = true;
-	peer->restored = peer->waited_for = peer->ended = false;
+	peer->restored = peer->waited_for = peer->ended = peer->unreachable = false;
 	peer->begun = peer->done = peer->affinities_done = false;
 	peer->asked = peer->asked_active = peer->barrier_answered = false;
 	peer->list = 0;
@@ -194,8 +194,10 @@ void router_mirror_session_lost(struct router_mirror *mirror, uint16_t target,
 		mirror_peer_retire(mirror, peer);
 	else if (peer->open)
 		close_session(mirror, peer, reason ? EVENT_GOODBYE : EVENT_LOST);
-	else if (!reason && peer->info.state == TARGET_UNATTENDED && !peer->ended)
+	else if (!reason && peer->info.state == TARGET_UNATTENDED && !peer->ended) {
 		close_session(mirror, peer, EVENT_LOST);
+		peer->unreachable = true;
+	}
 	peer->ended = false;
 	mirror_claims_answer(mirror);
 }

@@ -111,8 +111,9 @@ int router_mirror_session(struct router_mirror *mirror, const struct message_hel
  */
 void router_mirror_session_lost(struct router_mirror *mirror, uint16_t target,
 				enum goodbye_reason reason, uint64_t now_ms);
-/* A target without a session unwraps packets: its kernel lives. One that was restored is down if
- * neither this nor a session is seen within RESTORED_MS. */
+/* A target without a session unwraps packets: its kernel lives. One that is down since nothing got
+ * through to it is unattended again. One that was restored is down if neither this nor a session is
+ * seen within RESTORED_MS. */
 void router_mirror_echo(struct router_mirror *mirror, uint16_t target);
 /* A message of the target's present session: 0 or -EPROTO (end the session with GOODBYE_MALFORMED).
  */

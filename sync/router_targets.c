@@ -439,7 +439,8 @@ void router_echo_heard(void *context, const struct address *address, uint64_t se
 			continue;
 		if (sequence > forward->echoed)
 			forward->echoed = sequence;
-		router_mirror_echo(router->mirror, (uint16_t)i);
+		if (!why_unreachable(router, (uint16_t)i))
+			router_mirror_echo(router->mirror, (uint16_t)i);
 	}
 }
 
@@ -453,7 +454,7 @@ static void probe(struct router_part *router, uint16_t number)
 		return;
 	if (router->peers[number]) /* its heartbeats tell what has arrived */
 		judge_path(router, number, target);
-	else if (target->state != TARGET_UNATTENDED)
+	else if (target->state != TARGET_UNATTENDED && target->state != TARGET_DOWN)
 		return;
 	source = router_source(router, &target->address);
 	if (source)

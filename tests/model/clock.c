@@ -42,15 +42,19 @@ void reconnect_all(void)
 	}
 }
 
-/* Who has no agent and does not answer on its link either. */
+/* Who has no agent: does it echo, or not answer on its link either? */
 static void look_for_unattended(void)
 {
 	for (unsigned int i = 0; i < TARGETS * ROUTERS; i++) {
 		struct node_router *router = &world.routers[i % ROUTERS];
 		int number = router_target_number(router, i / ROUTERS);
 
-		if (number < 0 || reaches(router, i / ROUTERS))
+		if (number < 0)
 			continue;
+		if (reaches(router, i / ROUTERS)) {
+			router_mirror_echo(router->mirror, (uint16_t)number);
+			continue;
+		}
 		if (router_mirror_target(router->mirror, (uint16_t)number)->state !=
 		    TARGET_UNATTENDED)
 			continue;

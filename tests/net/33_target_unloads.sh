@@ -8,7 +8,7 @@ set -u
 test_begin "a target unloads"
 
 # shellcheck disable=SC2034 # lab_up reads it
-LAB_ROUTER_EXTRA="  dead_time: 3s"
+LAB_ROUTER_EXTRA="  dead_time: 10s"
 lab_up && lab_serve && start_instances 1 || exit 1
 
 is_forgotten()
@@ -63,6 +63,17 @@ for router in r1 r2; do
 	check "$router: and come back" state_is $router unattended
 done
 check_served "it serves on"
+
+# Nothing gets through for a while: so long it is down.
+on net ip link set t2 nomaster || exit 1
+for router in r1 r2; do
+	check_soon "$router: t2, which nobody reaches, is down" 9 state_is $router down
+done
+on net ip link set t2 master br0 || exit 1
+for router in r1 r2; do
+	check_soon "$router: and when it is reached again it is not" 8 state_is $router unattended
+done
+check_served "it serves again"
 on t2 rm -r /sys/fs/bpf/limpet || exit 1
 for router in r1 r2; do
 	check_soon "$router: t2, where nothing is unwrapped any more, is down" 9 state_is $router down
@@ -70,6 +81,6 @@ done
 check_served "down"
 check "r1 is not ready" eval '! router_is_ready r1'
 check "and names it" grep -q t2 <<<"$(on r1 limpet ready)"
-check_soon "after dead_time it is dead" 5 state_is r1 dead
+check_soon "after dead_time it is dead" 15 state_is r1 dead
 check "and r1 ready" router_is_ready r1
 check_served "dead"

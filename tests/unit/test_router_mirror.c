@@ -203,6 +203,8 @@ static void states(void **state)
 		[EVENT_LOST] = {TARGET_DOWN, TARGET_DOWN, TARGET_DOWN, TARGET_DOWN, TARGET_GONE},
 		[EVENT_GIVEN_UP] = {TARGET_SYNCING, TARGET_UP, TARGET_UNATTENDED, TARGET_GONE,
 				    TARGET_GONE},
+		[EVENT_ECHO] = {TARGET_SYNCING, TARGET_UP, TARGET_UNATTENDED, TARGET_UNATTENDED,
+				TARGET_GONE},
 	};
 
 	(void)state;
@@ -295,6 +297,56 @@ static void unattended_goes_on(void **state)
 	assert_int_equal(state_of(target), TARGET_DOWN);
 	passes(DEAD_AFTER_MS);
 	assert_int_equal(state_of(target), TARGET_GONE);
+}
+
+static void echoes_bring_it_back(void **state)
+{
+	struct message ready = {.type = MESSAGE_READY, .ready.instances = 3};
+	uint16_t target = join("t1", 0);
+
+	(void)state;
+	ready.ready.service = service_key(0);
+	say(target, &ready);
+	publishes(target, 1, 1, 3, 9);
+	lose(target, GOODBYE_STOPPING);
+	lose(target, 0); /* nothing gets through */
+	assert_int_equal(state_of(target), TARGET_DOWN);
+	assert_null(router_mirror_ready(world.mirror, target, 0));
+	passes(DEAD_AFTER_MS - 1000);
+	router_mirror_echo(world.mirror, target);
+	assert_int_equal(state_of(target), TARGET_UNATTENDED);
+	assert_non_null(router_mirror_ready(world.mirror, target, 0));
+	assert_int_equal(holder(1), target);
+	assert_false(router_mirror_in_sync(world.mirror));
+	passes(DEAD_AFTER_MS);
+	assert_int_equal(state_of(target), TARGET_UNATTENDED);
+	/* Its time as one that is down begins anew; who is dead stays dead. */
+	lose(target, 0);
+	passes(DEAD_AFTER_MS - 1000);
+	assert_int_equal(state_of(target), TARGET_DOWN);
+	passes(1000);
+	assert_int_equal(state_of(target), TARGET_GONE);
+	router_mirror_echo(world.mirror, target);
+	assert_int_equal(state_of(target), TARGET_GONE);
+}
+
+/* Its agent was silent: that its kernel unwraps packets does not say that anybody serves. */
+static void echoes_of_the_silent(void **state)
+{
+	uint16_t target = join("t1", 0);
+
+	(void)state;
+	lose(target, 0);
+	router_mirror_echo(world.mirror, target);
+	assert_int_equal(state_of(target), TARGET_DOWN);
+	/* Nor what was so before its last session. */
+	target = join("t1", 0);
+	lose(target, GOODBYE_STOPPING);
+	lose(target, 0);
+	target = join("t1", 0);
+	lose(target, 0);
+	router_mirror_echo(world.mirror, target);
+	assert_int_equal(state_of(target), TARGET_DOWN);
 }
 
 static void leaving_takes_all_along(void **state)
@@ -397,6 +449,8 @@ int main(void)
 		TEST(down_then_dead),
 		TEST(crowded),
 		TEST(unattended_goes_on),
+		TEST(echoes_bring_it_back),
+		TEST(echoes_of_the_silent),
 		TEST(leaving_takes_all_along),
 		TEST(forgotten),
 		TEST(numbers_run_out),
