@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pids.h"
+
 static void add_text(struct json_object *row, const char *member, const char *text)
 {
 	json_object_object_add(row, member, text ? json_object_new_string(text) : NULL);
@@ -133,7 +135,7 @@ static struct json_object *instance_row(const struct instance *instance,
 					const struct instance_load *load, const char *service)
 {
 	struct json_object *row = json_object_new_object();
-	__u32 pid = load->asker ? (__u32)load->asker : instance->pid;
+	__u32 pid = load->asker && pids_are_the_machines() ? (__u32)load->asker : instance->pid;
 	char command[64];
 
 	add_number(row, "id", instance->id);

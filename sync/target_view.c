@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "listeners.h"
+#include "pids.h"
 
 static void add_text(struct json_object *object, const char *name, const char *text)
 {
@@ -53,7 +54,7 @@ static struct json_object *instance_json(const struct target_part *target, __u32
 
 	maps_get(&target->agent->maps, MAP_INSTANCE_LOAD, &slot, &load);
 	/* Who asks over its listeners is who accepts there: a worker, where a master listens. */
-	pid = load.asker ? (uint32_t)load.asker : instance->pid;
+	pid = load.asker && pids_are_the_machines() ? (uint32_t)load.asker : instance->pid;
 	add_number(object, "id", instance->id);
 	add_services(target, object, slot);
 	add_number(object, "pid", pid);
