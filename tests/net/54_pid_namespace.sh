@@ -11,19 +11,21 @@ test_begin "a PID namespace of its own"
 LAB_TARGETS=1
 lab_up && lab_serve && stop_limpetd t1 || exit 1
 
-# What it prints at last, when somebody has written to /run/go, it prints without limpetd.
-on t1 mkfifo /run/go || exit 1
+# What it prints at last, when somebody has written to go, it prints without limpetd.
+HERE=$LAB_DIR/t1
+mkfifo "$HERE/go" || exit 1
 # shellcheck disable=SC2016
 run_on t1 container unshare --pid --fork --kill-child --mount-proc sh -c '
+	cd "$1" || exit 1
 	limpetd &
 	agent=$!
 	affinity_server -p 80 -n 2 &
-	read -r go </run/go
+	read -r go <go
 	kill $agent
 	wait $agent
-	limpet show instances --json >/run/shown.new
-	mv /run/shown.new /run/shown
-	wait'
+	limpet show instances --json >shown.new
+	mv shown.new shown
+	wait' sh "$HERE"
 
 check_own()
 {
@@ -41,6 +43,6 @@ check_soon "r1 takes t1 for up" 10 router_is_ready r1
 check "a client asks for its affinity" on client curl -sf --max-time 5 -o /dev/null http://203.0.113.10/login
 check_soon "and has it" 5 has_affinity
 check_own limpetd "$(on t1 limpet show instances --json)"
-on t1 sh -c 'echo >/run/go'
-check_soon "limpetd ends" 10 on t1 test -e /run/shown
-check_own "without limpetd" "$(on t1 cat /run/shown)"
+echo >"$HERE/go"
+check_soon "limpetd ends" 10 test -e "$HERE/shown"
+check_own "without limpetd" "$(cat "$HERE/shown")"
