@@ -62,137 +62,6 @@ static bool record_key(const struct router_mirror *mirror, const struct message_
 	return true;
 }
 
-static struct record *record_find(struct router_mirror *mirror, const struct connection_key *key)
-{
-	struct record *record;
-
-	HASH_FIND(hh, mirror->records, key, sizeof(*key), record);
-	return record;
-}
-
-static struct record *record_new(struct router_mirror *mirror, const struct connection_key *key)
-{
-	struct record *record = calloc(1, sizeof(*record));
-
-	if (!record)
-		return NULL;
-	record->key = *key;
-	record->target = NO_NUMBER;
-	record->own.target = NO_NUMBER;
-	HASH_ADD(hh, mirror->records, key, sizeof(record->key), record);
-	if (!record->hh.tbl) {
-		free(record);
-		return NULL;
-	}
-	return record;
-}
-
-static struct holding *holding_find(struct record *record, uint16_t target)
-{
-	if (record->own.target == target)
-		return &record->own;
-	for (struct holding *other = record->more; other; other = other->next) {
-		if (other->target == target)
-			return other;
-	}
-	return NULL;
-}
-
-static struct holding *holding_new(struct record *record, struct peer *peer)
-{
-	struct holding *holding = &record->own;
-
-	if (holding->target != NO_NUMBER) {
-		holding = calloc(1, sizeof(*holding));
-		if (!holding)
-			return NULL;
-		holding->next = record->more;
-		record->more = holding;
-	}
-	holding->record = record;
-	holding->target = peer->number;
-	holding->older = false;
-	LIST_INSERT_HEAD(&peer->holdings, holding, of_target);
-	peer->info.connections++;
-	return holding;
-}
-
-static void holding_free(struct holding *holding)
-{
-	struct record *record = holding->record;
-	struct holding **at = &record->more;
-
-	if (holding == &record->own) {
-		holding->target = NO_NUMBER;
-		return;
-	}
-	while (*at != holding)
-		at = &(*at)->next;
-	*at = holding->next;
-	free(holding);
-}
-
-static uint64_t *queue_count(struct router_mirror *mirror, uint8_t queue)
-{
-	return queue == QUEUE_WAITING ? &mirror->counts.connections_waiting
-				      : &mirror->counts.lingering;
-}
-
-static void enqueue(struct router_mirror *mirror, struct record *record, enum record_queue queue)
-{
-	record->queue = (uint8_t)queue;
-	TAILQ_INSERT_TAIL(&mirror->queues[queue], record, in_queue);
-	(*queue_count(mirror, record->queue))++;
-	if (queue == QUEUE_WAITING)
-		mirror_peer_waits(mirror, mirror->peers[record->target]);
-}
-
-static void dequeue(struct router_mirror *mirror, struct record *record)
-{
-	if (record->queue == QUEUE_NONE)
-		return;
-	TAILQ_REMOVE(&mirror->queues[record->queue], record, in_queue);
-	(*queue_count(mirror, record->queue))--;
-	if (record->queue == QUEUE_WAITING)
-		mirror_peer_placed(mirror->peers[record->target]);
-	record->queue = QUEUE_NONE;
-}
-
-static int put(struct router_mirror *mirror, struct record *record)
-{
-	struct router_connection value = {.target = record->target, .state = record->state};
-	int error = mirror->ops.connection(mirror->context, &record->key, &value);
-
-	if (!error && !record->placed) {
-		record->placed = true;
-		mirror->counts.connections++;
-	}
-	return error;
-}
-
-static void take_out(struct router_mirror *mirror, struct record *record)
-{
-	dequeue(mirror, record);
-	if (!record->placed)
-		return;
-	mirror->ops.connection(mirror->context, &record->key, NULL);
-	record->placed = false;
-	mirror->counts.connections--;
-}
-
-static void record_free(struct router_mirror *mirror, struct record *record)
-{
-	HASH_DEL(mirror->records, record);
-	free(record);
-}
-
-static bool is_gone(const struct router_mirror *mirror, uint16_t target)
-{
-	const struct peer *peer = mirror_peer_get(mirror, target);
-
-	return !peer || peer->info.state == TARGET_GONE;
-}
-
 static int noted(const struct router_mirror *mirror, const struct record *record)
 {
 	if (!mirror->ops.noted)
@@ -205,14 +74,13 @@ static bool is_doubtful(const struct router_mirror *mirror, const struct holding
 	return holding->older || mirror_target_is_out(mirror, holding->target);
 }
 
-/* Who else holds it: the one that this router has seen the handshake go to, else any that lives.
- * `any`: even if that is hardly the living one, if there is nobody else. */
-static uint16_t successor(const struct router_mirror *mirror, struct record *record, bool any)
+uint16_t mirror_record_successor(const struct router_mirror *mirror, struct record *record,
+				 bool any)
 {
 	const struct holding *found = NULL;
 	int seen = record->more ? noted(mirror, record) : -ENOENT;
 
-	if (seen >= 0 && holding_find(record, (uint16_t)seen))
+	if (seen >= 0 && mirror_holding_find(record, (uint16_t)seen))
 		return (uint16_t)seen;
 	for (const struct holding *other = &record->own; other;
 	     other = other == &record->own ? record->more : other->next) {
@@ -224,103 +92,15 @@ static uint16_t successor(const struct router_mirror *mirror, struct record *rec
 	return found ? found->target : NO_NUMBER;
 }
 
-/* What gives way when the CRHT is full: what has ended already, then what a dead target said. */
-static bool make_room(struct router_mirror *mirror)
-{
-	struct record *oldest = TAILQ_FIRST(&mirror->queues[QUEUE_RESET]);
-
-	if (!oldest)
-		oldest = TAILQ_FIRST(&mirror->queues[QUEUE_CLOSED]);
-	if (oldest) {
-		take_out(mirror, oldest);
-		oldest->target = successor(mirror, oldest, true);
-		oldest->state = CONNECTION_OPEN;
-		if (oldest->target == NO_NUMBER)
-			record_free(mirror, oldest);
-		else
-			enqueue(mirror, oldest, QUEUE_WAITING);
-		return true;
-	}
-	for (unsigned int i = 0; i < mirror->peer_limit; i++) {
-		const struct peer *peer = mirror->peers[i];
-		struct holding *holding;
-
-		if (!peer || !peer->known || peer->info.state != TARGET_GONE)
-			continue;
-		LIST_FOREACH (holding, &peer->holdings, of_target) {
-			struct record *record = holding->record;
-
-			if (record->target != peer->number || !record->placed)
-				continue;
-			take_out(mirror, record);
-			enqueue(mirror, record, QUEUE_WAITING);
-			return true;
-		}
-	}
-	return false;
-}
-
-/* In the place of what gives way. What a dead target said takes nobody's. */
-static int displace(struct router_mirror *mirror, struct record *record)
-{
-	if (record->placed || is_gone(mirror, record->target) || !make_room(mirror))
-		return -ENOSPC;
-	return put(mirror, record);
-}
-
-/* Room for those that wait; a dead target's wait behind the others. */
-static void refill(struct router_mirror *mirror, unsigned int most)
-{
-	struct record_list *waiting = &mirror->queues[QUEUE_WAITING];
-
-	for (struct record *record; most && (record = TAILQ_FIRST(waiting)); most--) {
-		if (!put(mirror, record) || !displace(mirror, record)) {
-			dequeue(mirror, record);
-			continue;
-		}
-		if (!is_gone(mirror, record->target))
-			return;
-		TAILQ_REMOVE(waiting, record, in_queue);
-		TAILQ_INSERT_TAIL(waiting, record, in_queue);
-	}
-}
-
-/* Frees no other record: callers are walking through them. */
-static void record_remove(struct router_mirror *mirror, struct record *record)
-{
-	bool room = record->placed;
-
-	take_out(mirror, record);
-	record_free(mirror, record);
-	record = TAILQ_FIRST(&mirror->queues[QUEUE_WAITING]);
-	if (room && record && !put(mirror, record))
-		dequeue(mirror, record);
-}
-
-static void open_at(struct router_mirror *mirror, struct record *record, uint16_t target)
-{
-	dequeue(mirror, record);
-	holding_find(record, target)->older = false;
-	record->target = target;
-	record->state = CONNECTION_OPEN;
-	if (!put(mirror, record))
-		return;
-	mirror->counts.full++;
-	if (!displace(mirror, record))
-		return;
-	take_out(mirror, record); /* better no entry than one that points elsewhere */
-	enqueue(mirror, record, QUEUE_WAITING);
-}
-
 /* It lingers no longer: the entry is for who else holds it, if anybody does. */
 static void end_linger(struct router_mirror *mirror, struct record *record)
 {
-	uint16_t next = successor(mirror, record, true);
+	uint16_t next = mirror_record_successor(mirror, record, true);
 
 	if (next == NO_NUMBER)
-		record_remove(mirror, record);
+		mirror_record_remove(mirror, record);
 	else
-		open_at(mirror, record, next);
+		mirror_record_open(mirror, record, next);
 }
 
 static void set_youngest(struct record *record, const struct holding *youngest)
@@ -339,9 +119,9 @@ static void decide(struct router_mirror *mirror, struct record *record, struct h
 	mirror->counts.conflicts++;
 	if (fresh && seen != record->target)
 		set_youngest(record, holding);
-	else if (seen != holding->target && !is_gone(mirror, record->target))
+	else if (seen != holding->target && !mirror_target_is_gone(mirror, record->target))
 		return;
-	open_at(mirror, record, holding->target);
+	mirror_record_open(mirror, record, holding->target);
 }
 
 /* `fresh`: it has just been established. */
@@ -350,7 +130,7 @@ static void elect(struct router_mirror *mirror, struct record *record, struct ho
 {
 	if (record->target == NO_NUMBER ||
 	    (record->state == CONNECTION_LINGERS && (fresh || !holding->older)))
-		open_at(mirror, record, holding->target);
+		mirror_record_open(mirror, record, holding->target);
 	else if (record->target != holding->target && record->state == CONNECTION_OPEN)
 		decide(mirror, record, holding, fresh);
 }
@@ -360,8 +140,8 @@ static void linger(struct router_mirror *mirror, struct record *record, enum rec
 	record->state = CONNECTION_LINGERS;
 	record->until_ms =
 		mirror->now_ms + (queue == QUEUE_RESET ? LINGER_RESET_MS : LINGER_CLOSED_MS);
-	put(mirror, record);
-	enqueue(mirror, record, queue);
+	mirror_record_put(mirror, record);
+	mirror_record_enqueue(mirror, record, queue);
 }
 
 static void retract(struct router_mirror *mirror, struct peer *peer, struct holding *holding)
@@ -372,7 +152,7 @@ static void retract(struct router_mirror *mirror, struct peer *peer, struct hold
 	}
 	peer->info.connections--;
 	LIST_REMOVE(holding, of_target);
-	holding_free(holding);
+	mirror_holding_free(holding);
 }
 
 /* A target's word is taken back. `queue`: how its entry lingers, QUEUE_NONE: not at all. */
@@ -385,9 +165,9 @@ static void withdraw(struct router_mirror *mirror, struct peer *peer, struct hol
 	retract(mirror, peer, holding);
 	if (record->target != peer->number)
 		return;
-	next = successor(mirror, record, false);
+	next = mirror_record_successor(mirror, record, false);
 	if (next != NO_NUMBER)
-		open_at(mirror, record, next);
+		mirror_record_open(mirror, record, next);
 	else if (queue != QUEUE_NONE && record->placed)
 		linger(mirror, record, queue);
 	else
@@ -406,16 +186,16 @@ static void mark(struct router_mirror *mirror, struct peer *peer, struct holding
 static struct holding *hold(struct router_mirror *mirror, struct peer *peer,
 			    const struct connection_key *key)
 {
-	struct record *record = record_find(mirror, key);
-	struct holding *holding = record ? holding_find(record, peer->number) : NULL;
+	struct record *record = mirror_record_find(mirror, key);
+	struct holding *holding = record ? mirror_holding_find(record, peer->number) : NULL;
 
 	if (holding)
 		return holding;
 	if (!record)
-		record = record_new(mirror, key);
+		record = mirror_record_new(mirror, key);
 	if (!record)
 		return NULL;
-	holding = holding_new(record, peer);
+	holding = mirror_holding_new(record, peer);
 	if (holding)
 		holding->mark = peer->mark - 1;
 	return holding;
@@ -452,8 +232,8 @@ void mirror_connections_end(struct router_mirror *mirror, struct peer *peer,
 		mirror->counts.unlisted++;
 		return;
 	}
-	record = record_find(mirror, &key);
-	holding = record ? holding_find(record, peer->number) : NULL;
+	record = mirror_record_find(mirror, &key);
+	holding = record ? mirror_holding_find(record, peer->number) : NULL;
 	if (!holding)
 		return;
 	withdraw(mirror, peer, holding,
@@ -468,9 +248,9 @@ int mirror_connections_restore(struct router_mirror *mirror, const struct connec
 
 	if (!peer || key->service >= MAX_SERVICES || !mirror->services[key->service].name[0])
 		return mirror->ops.connection(mirror->context, key, NULL);
-	if (record_find(mirror, key))
+	if (mirror_record_find(mirror, key))
 		return -EEXIST;
-	record = record_new(mirror, key);
+	record = mirror_record_new(mirror, key);
 	if (!record)
 		return -ENOMEM;
 	record->target = value->target;
@@ -478,9 +258,9 @@ int mirror_connections_restore(struct router_mirror *mirror, const struct connec
 	record->placed = true;
 	mirror->counts.connections++;
 	if (record->state == CONNECTION_LINGERS)
-		enqueue(mirror, record, QUEUE_CLOSED);
+		mirror_record_enqueue(mirror, record, QUEUE_CLOSED);
 	else
-		holding_new(record, peer)->mark = peer->mark - 1;
+		mirror_holding_new(record, peer)->mark = peer->mark - 1;
 	return 0;
 }
 
@@ -527,9 +307,9 @@ void mirror_connections_give_up(struct router_mirror *mirror, struct peer *peer)
 
 		if (record->target != peer->number || !record->more)
 			continue;
-		next = successor(mirror, record, true);
-		if (next != NO_NUMBER && !is_gone(mirror, next))
-			open_at(mirror, record, next);
+		next = mirror_record_successor(mirror, record, true);
+		if (next != NO_NUMBER && !mirror_target_is_gone(mirror, next))
+			mirror_record_open(mirror, record, next);
 	}
 }
 
@@ -539,7 +319,7 @@ static void drop_record(struct router_mirror *mirror, struct record *record)
 		retract(mirror, mirror->peers[record->more->target], record->more);
 	if (record->own.target != NO_NUMBER)
 		retract(mirror, mirror->peers[record->own.target], &record->own);
-	record_remove(mirror, record);
+	mirror_record_remove(mirror, record);
 }
 
 /* Before the services' keys change: the sums still need them. */
@@ -579,7 +359,7 @@ void mirror_connections_tick(struct router_mirror *mirror)
 	begin_restored(mirror);
 	expire(mirror, QUEUE_CLOSED);
 	expire(mirror, QUEUE_RESET);
-	refill(mirror, RETRIES_A_TICK);
+	mirror_records_refill(mirror, RETRIES_A_TICK);
 }
 
 void mirror_connections_free(struct router_mirror *mirror)
@@ -588,7 +368,7 @@ void mirror_connections_free(struct router_mirror *mirror)
 
 	HASH_ITER (hh, mirror->records, record, next) {
 		while (record->more)
-			holding_free(record->more);
-		record_free(mirror, record);
+			mirror_holding_free(record->more);
+		mirror_record_free(mirror, record);
 	}
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * mirror_internal.h - what the files of the router's mirror share: router_mirror.c (sessions,
- * messages, role), mirror_services.c, mirror_targets.c (roster and states), mirror_connections.c
- * and mirror_claims.c (the two tables). The interface is router_mirror.h.
+ * messages, role), mirror_services.c, mirror_targets.c (roster and states); mirror_connections.c
+ * with mirror_records.c, and mirror_claims.c with mirror_contests.c and mirror_answers.c (the two
+ * tables). The interface is router_mirror.h.
  */
 #ifndef LIMPET_MIRROR_INTERNAL_H
 #define LIMPET_MIRROR_INTERNAL_H
@@ -193,8 +194,9 @@ enum target_event {
 };
 enum target_state mirror_next_state(enum target_state state, enum target_event event);
 struct peer *mirror_peer_get(const struct router_mirror *mirror, uint16_t number);
-/* Down or given up. */
+/* Down or given up; given up. */
 bool mirror_target_is_out(const struct router_mirror *mirror, uint16_t number);
+bool mirror_target_is_gone(const struct router_mirror *mirror, uint16_t number);
 struct peer *mirror_peer_new(struct router_mirror *mirror,
 			     const char *name); /* NULL: no number left */
 int mirror_peer_find(const struct router_mirror *mirror, const char *name);
@@ -211,7 +213,28 @@ int mirror_peer_ready(struct router_mirror *mirror, struct peer *peer,
 		      const struct message_ready *ready);
 void mirror_peer_ready_sweep(struct peer *peer);
 
+/* mirror_records.c */
+struct record *mirror_record_find(struct router_mirror *mirror, const struct connection_key *key);
+struct record *mirror_record_new(struct router_mirror *mirror, const struct connection_key *key);
+void mirror_record_free(struct router_mirror *mirror, struct record *record);
+struct holding *mirror_holding_find(struct record *record, uint16_t target);
+struct holding *mirror_holding_new(struct record *record, struct peer *peer);
+void mirror_holding_free(struct holding *holding);
+void mirror_record_enqueue(struct router_mirror *mirror, struct record *record,
+			   enum record_queue queue);
+int mirror_record_put(struct router_mirror *mirror, struct record *record);
+/* Its entry points to this target, which holds it, as soon as there is room. */
+void mirror_record_open(struct router_mirror *mirror, struct record *record, uint16_t target);
+/* Frees no other record: callers are walking through them. */
+void mirror_record_remove(struct router_mirror *mirror, struct record *record);
+/* Room for at most so many of those that wait. */
+void mirror_records_refill(struct router_mirror *mirror, unsigned int most);
+
 /* mirror_connections.c */
+/* Who else holds it: the one that this router has seen the handshake go to, else any that lives.
+ * `any`: even if that is hardly the living one, if there is nobody else. NO_NUMBER: nobody. */
+uint16_t mirror_record_successor(const struct router_mirror *mirror, struct record *record,
+				 bool any);
 int mirror_connections_report(struct router_mirror *mirror, struct peer *peer,
 			      const struct message_connection *message);
 void mirror_connections_end(struct router_mirror *mirror, struct peer *peer,
@@ -225,6 +248,40 @@ void mirror_connections_drop_services(struct router_mirror *mirror, const bool g
 void mirror_connections_tick(struct router_mirror *mirror);
 void mirror_connections_free(struct router_mirror *mirror);
 
+/* mirror_contests.c */
+static inline bool term_is_zero(const struct term *term)
+{
+	return !term->clock && !term->router;
+}
+
+static inline bool term_above(const struct term *a, const struct term *b)
+{
+	return a->clock != b->clock ? a->clock > b->clock : a->router > b->router;
+}
+
+struct contest *mirror_contest_find(struct router_mirror *mirror, const struct affinity_key *key);
+struct contest *mirror_contest_new(struct router_mirror *mirror, const struct affinity_key *key);
+struct claim *mirror_contest_claim(struct contest *contest, uint16_t target);
+/* Puts the winner in place; a contest that nobody speaks of any more goes. */
+void mirror_contest_elect(struct router_mirror *mirror, struct contest *contest);
+void mirror_contests_refill(struct router_mirror *mirror, unsigned int most);
+
+/* mirror_answers.c */
+void mirror_claim_reply(struct router_mirror *mirror, const struct claim *claim, uint8_t type,
+			const struct term *term, enum refuse_reason reason);
+void mirror_refuse_unlisted(struct router_mirror *mirror, const struct peer *peer,
+			    const struct message_affinity *message);
+/* It waits to be answered, or does not. */
+void mirror_claim_pend(struct router_mirror *mirror, struct claim *claim, bool pending);
+/* Said in another session, or of another request: no answer counts any more. */
+void mirror_claim_begin(struct claim *claim);
+/* What was granted here is published, or is not to be published any more: who waits for that is
+ * answered. */
+void mirror_contest_conclude(struct router_mirror *mirror, struct contest *contest);
+void mirror_contest_wake(struct router_mirror *mirror, struct contest *contest);
+void mirror_claims_activated(struct router_mirror *mirror);
+void mirror_claims_answer(struct router_mirror *mirror);
+
 /* mirror_claims.c */
 int mirror_claims_report(struct router_mirror *mirror, struct peer *peer,
 			 const struct message_affinity *message);
@@ -236,9 +293,7 @@ void mirror_claims_sweep(struct router_mirror *mirror, struct peer *peer);
 void mirror_claims_purge(struct router_mirror *mirror, struct peer *peer);
 void mirror_claims_new_session(struct router_mirror *mirror, struct peer *peer);
 void mirror_claims_state_changed(struct router_mirror *mirror, struct peer *peer);
-void mirror_claims_activated(struct router_mirror *mirror);
 void mirror_claims_drop_scopes(struct router_mirror *mirror, const bool gone[MAX_SERVICES]);
-void mirror_claims_answer(struct router_mirror *mirror);
 void mirror_claims_tick(struct router_mirror *mirror); /* and mirror_claims_answer */
 void mirror_claims_free(struct router_mirror *mirror);
 

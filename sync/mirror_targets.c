@@ -54,6 +54,13 @@ bool mirror_target_is_out(const struct router_mirror *mirror, uint16_t number)
 	return !peer || peer->info.state == TARGET_DOWN || peer->info.state == TARGET_GONE;
 }
 
+bool mirror_target_is_gone(const struct router_mirror *mirror, uint16_t number)
+{
+	const struct peer *peer = mirror_peer_get(mirror, number);
+
+	return !peer || peer->info.state == TARGET_GONE;
+}
+
 int mirror_peer_find(const struct router_mirror *mirror, const char *name)
 {
 	for (unsigned int i = 0; i < mirror->peer_limit; i++) {
