@@ -22,7 +22,7 @@
  *     Only if the other is older by rule 2, or its target is down, the holder's lingers first, for
  *     its client may still be sending to a server that has closed.
  *
- * A report ends a linger, unless it is of what is known to be older; and a target's END never
+ * A report by anybody ends a linger, for it may be of a new connection, and a target's END never
  * touches an entry that points elsewhere: what is removed is always the word of its own target.
  */
 #include <errno.h>
@@ -128,10 +128,9 @@ static void decide(struct router_mirror *mirror, struct record *record, struct h
 static void elect(struct router_mirror *mirror, struct record *record, struct holding *holding,
 		  bool fresh)
 {
-	if (record->target == NO_NUMBER ||
-	    (record->state == CONNECTION_LINGERS && (fresh || !holding->older)))
+	if (record->target == NO_NUMBER || record->state == CONNECTION_LINGERS)
 		mirror_record_open(mirror, record, holding->target);
-	else if (record->target != holding->target && record->state == CONNECTION_OPEN)
+	else if (record->target != holding->target)
 		decide(mirror, record, holding, fresh);
 }
 
@@ -174,11 +173,13 @@ static void withdraw(struct router_mirror *mirror, struct peer *peer, struct hol
 		end_linger(mirror, record);
 }
 
+/* What is said anew in another session may have begun since. */
 static void mark(struct router_mirror *mirror, struct peer *peer, struct holding *holding)
 {
 	if (holding->mark == peer->mark)
 		return;
 	holding->mark = peer->mark;
+	holding->older = false;
 	peer->sums.connections++;
 	peer->sums.connections_sum += connection_hash(mirror, peer, &holding->record->key);
 }

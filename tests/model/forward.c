@@ -360,6 +360,17 @@ int forward_packet(struct plane *plane, unsigned int client, unsigned int port, 
 	return target >= 0 ? target : choose(&question);
 }
 
+const char *forward_reason(void)
+{
+	if (forward_noted())
+		return ", as noted";
+	if (forward_reported())
+		return lingered ? ", which lingers" : ", as reported";
+	if (forward_guessed())
+		return ", a guess";
+	return forward_by_affinity() ? ", by affinity" : "";
+}
+
 bool forward_guessed(void)
 {
 	return counted[COUNT_GUESS_UNSYNCED] || counted[COUNT_GUESS_AFFINITY] ||

@@ -93,7 +93,8 @@ int forward_packet(struct plane *plane, unsigned int client, unsigned int port, 
 /* Called once, after so many more look-ups of XDP's in `flows` and `connections`: what another CPU
  * does meanwhile. */
 void forward_meanwhile(unsigned int look_ups, void (*what)(struct plane *plane));
-/* Where was the last one's target taken from? */
+/* Where was the last one's target taken from? In words, or as asked for. */
+const char *forward_reason(void);
 bool forward_noted(void);    /* flows */
 bool forward_reported(void); /* connections */
 bool forward_lingered(void); /* an entry there that lingers */

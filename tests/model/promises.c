@@ -65,13 +65,16 @@ static unsigned long *residue_of_linger(const struct node_router *router)
 	return &world.statistics->stale_entry;
 }
 
-/* A remnant has ended there, and the report of it is on its way. */
-static bool remnant_may_be_reported(const struct conn *conn, unsigned int target)
+/* When was the end of the last remnant of this 4-tuple told, if it was at this target? 0: there was
+ * none. */
+static uint64_t remnant_told_ms(const struct conn *conn, unsigned int target)
 {
 	uint64_t ended_ms = world.remnant_ms[conn->client][conn->port];
 	uint64_t slow_ms = world.targets[target].slow_until_ms;
 
-	return ended_ms && now_ms() < (slow_ms > ended_ms ? slow_ms : ended_ms) + REPORT_MS;
+	if (!ended_ms)
+		return 0;
+	return (slow_ms > ended_ms ? slow_ms : ended_ms) + REPORT_MS;
 }
 
 /* The connection began where this router does not look: what it knows may be of an older one. */
@@ -93,7 +96,7 @@ static unsigned long *residue_of_older(const struct node_router *router, const s
 	/* A client has lost its memory, and what this router knows is the remnant
 	 * (sync/mirror_connections.c). */
 	if (target < TARGETS && (world.targets[target].sockets[conn->client][conn->port] ||
-				 remnant_may_be_reported(conn, target)))
+				 now_ms() < remnant_told_ms(conn, target)))
 		return &world.statistics->remnant;
 	/* A 4-tuple was used again elsewhere, and its old target, which is not in sync here, has
 	 * not told of the end. What is known is never held: it would stall every connection of a
@@ -107,6 +110,12 @@ static unsigned long *residue_of_older(const struct node_router *router, const s
 	    (target < TARGETS && now_ms() < world.targets[target].booted_ms + SILENCE_MS))
 		return &world.statistics->stale_entry;
 	return residue_of_linger(router);
+}
+
+/* Is it cut off, or was it a short time ago? */
+static bool is_cut(const struct node_router *router, unsigned int target)
+{
+	return world.cut[target][router->n] || now_ms() < world.healed_ms + SILENCE_MS;
 }
 
 /* What no rule of ours can know, or what the design accepts: which one is it? NULL: none. */
@@ -136,18 +145,22 @@ static unsigned long *known_residue(const struct node_router *router, const stru
 	    world.now_us * 1000 >= plane->role.since_ns + HOLD_NS)
 		return &world.statistics->hold_over;
 	/* The connection is new, and its target's silence has not been noticed yet. */
-	if (guessed &&
-	    (world.cut[conn->target][router->n] || now_ms() < world.healed_ms + SILENCE_MS) &&
-	    now_ms() < conn->opened_ms + SILENCE_MS)
+	if (guessed && is_cut(router, conn->target) && now_ms() < conn->opened_ms + SILENCE_MS)
 		return &world.statistics->hold_over;
+	/* A client has lost its memory, and the remnant was reported last, by a target that is
+	 * slow. */
+	if (target < TARGETS && world.targets[target].sockets[conn->client][conn->port] &&
+	    world.targets[target].slow_until_ms >= conn->opened_ms)
+		return &world.statistics->remnant;
 	/* Two active routers: a handshake, or a 4-tuple that was used again, went through both of
 	 * them and back again before the note here is old or the report of it has arrived. */
 	if (two_active() &&
 	    ((elsewhere && forward_noted()) || now_ms() < conn->opened_ms + REPORT_MS || slow))
 		return &world.statistics->ecmp_stale;
-	/* A 4-tuple that is used again follows its old note, which is too old before the report of
-	 * a slow target is here. */
-	if ((guessed || lingered) && slow && conn->router == router->n)
+	/* A 4-tuple that is used again follows its old note, or what lingers, which is too old
+	 * before the report of a slow target is here. */
+	if ((guessed || lingered) && slow &&
+	    (conn->router == router->n || conn->opened_ms * 1000000 >= plane->role.since_ns))
 		return &world.statistics->hold_over;
 	return elsewhere ? residue_of_older(router, conn, target) : residue_of_linger(router);
 }
@@ -190,7 +203,7 @@ static void packet_of_closing(const struct node_router *router, struct conn *con
 	    !is_known(router, conn))
 		return;
 	/* A remnant's end has come after its own, or may have: it is the remnant that lingers. */
-	if (world.remnant_ms[conn->client][conn->port] >= conn->opened_ms) {
+	if (target < TARGETS && remnant_told_ms(conn, target) >= conn->opened_ms) {
 		residue(conn, &world.statistics->remnant);
 		return;
 	}
@@ -235,7 +248,9 @@ static bool may_not_know(const struct node_router *router, const struct settled 
 		return true;
 	if (role->role != ROLE_ACTIVE)
 		return now_ms() < settled->since_ms + REPORT_MS ||
-		       now_ms() < target->slow_until_ms + REPORT_MS;
+		       now_ms() < target->slow_until_ms + REPORT_MS ||
+		       (is_cut(router, settled->target) &&
+			now_ms() < settled->since_ms + SILENCE_MS);
 	return (sync->epoch != role->epoch || !sync->affinities_in_sync) &&
 	       world.now_us * 1000 >= role->since_ns + SYN_HOLD_NS;
 }

@@ -104,12 +104,12 @@ static void deliver(const struct packet *packet)
 				 conn->sequence + (packet->syn ? 0 : 1 + draw(1000)),
 				 world.now_us * 1000);
 	target = verdict < 0 ? TARGETS : router_target_at(router, (uint16_t)verdict);
-	note("%s c%u:%u #%u through r%u: %s %u", packet->syn ? "SYN" : "data", conn->client,
+	note("%s c%u:%u #%u through r%u: %s %u%s", packet->syn ? "SYN" : "data", conn->client,
 	     conn->port, conn->id, router->n,
 	     verdict == DROPPED	  ? "dropped"
 	     : verdict == REFUSED ? "refused"
 				  : "to t",
-	     verdict < 0 ? 0 : target);
+	     verdict < 0 ? 0 : target, forward_reason());
 	world.statistics->packets++;
 	world.statistics->dropped += verdict == DROPPED;
 	world.statistics->refused += verdict == REFUSED;
