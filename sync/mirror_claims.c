@@ -94,7 +94,7 @@ static void update(struct router_mirror *mirror, struct peer *peer, struct claim
 	bool published = !term_is_zero(&message->term);
 
 	sum(mirror, peer, claim, false);
-	if (claim->session != peer->session || claim->id != message->id)
+	if (claim->id != message->id)
 		mirror_claim_begin(claim);
 	claim->told = false;
 	claim->id = message->id;

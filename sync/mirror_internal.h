@@ -273,7 +273,7 @@ void mirror_refuse_unlisted(struct router_mirror *mirror, const struct peer *pee
 			    const struct message_affinity *message);
 /* It waits to be answered, or does not. */
 void mirror_claim_pend(struct router_mirror *mirror, struct claim *claim, bool pending);
-/* Said in another session, or of another request: no answer counts any more. */
+/* A session has begun or ended, or it is another request: no answer counts any more. */
 void mirror_claim_begin(struct claim *claim);
 /* What was granted here is published, or is not to be published any more: who waits for that is
  * answered. */

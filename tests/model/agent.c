@@ -97,6 +97,7 @@ static void publish(void *context, const struct affinity_key *key, uint64_t id,
 						 .target = target->n,
 						 .id = id,
 						 .since_ms = now_ms()};
+	promise_published(target, client, term);
 }
 
 static bool published(void *context, const struct affinity_key *key, uint64_t id, struct term *term)

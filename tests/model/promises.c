@@ -268,8 +268,6 @@ static void new_connection(const struct node_router *router, const struct conn *
 		return;
 	if (!(flags_of(router, settled->target) & TARGET_USABLE))
 		return;
-	if (two_active() && !(held->granted & 1u << router->n))
-		return;
 	/* From its grant on it is the other's, who has asked to take over; until its end is heard
 	 * of, if it has ended before it was published. */
 	if (target < TARGETS && other->legit && other->present)
@@ -398,6 +396,28 @@ void promise_affinity_ended(const struct node_target *target, unsigned int clien
 	if (!legit)
 		violated("P2", "t%u's affinity of c%u, in force everywhere, has ended: %s",
 			 target->n, client, why);
+}
+
+/* Promise 2 once more: what is said to be in force everywhere is, unless somebody else's, under a
+ * higher term, was not known where it was granted. */
+void promise_published(const struct node_target *target, unsigned int client,
+		       const struct term *term)
+{
+	if (world.settled[client].doubted)
+		return;
+	for (unsigned int i = 0; i < TARGETS; i++) {
+		const struct node_target *other = &world.targets[i];
+		const struct pinned_grant *grant = &other->grants[client];
+
+		if (i == target->n || !other->held[client].present ||
+		    grant->id != other->held[client].id || grant->term.clock <= term->clock)
+			continue;
+		violated(
+			"P2",
+			"t%u's affinity of c%u is in force everywhere under %llu, t%u's under %llu",
+			target->n, client, (unsigned long long)term->clock, i,
+			(unsigned long long)grant->term.clock);
+	}
 }
 
 /* Who is down keeps nobody from being granted. */

@@ -309,6 +309,18 @@ static void take_over(void)
 		router_notice_role(&world.routers[i]);
 }
 
+static void restart_router_agent(void)
+{
+	struct node_router *router = any_router();
+
+	if (!router->up)
+		return;
+	if (router->mirror)
+		router_stop_agent(router);
+	router_start_agent(router);
+	do_reconnect();
+}
+
 /* Scenes that chance alone seldom plays: several targets claim, and the routers' roles change... */
 static void do_rivalry(void)
 {
@@ -322,6 +334,8 @@ static void do_rivalry(void)
 			do_break();
 		if (chance(10) && !two_active())
 			take_over();
+		if (chance(5))
+			restart_router_agent();
 		for (unsigned int j = draw(40); j; j--) {
 			moves[draw(4)]();
 			world.now_us += 10;
@@ -347,6 +361,50 @@ static void do_busy_takeover(void)
 		let_pass(300);
 	}
 	some_traffic(20);
+}
+
+/* The address comes and goes while the answer to a barrier is on its way, and what begins in
+ * between is not told. */
+static void do_flapping(void)
+{
+	if (two_active())
+		return;
+	take_over();
+	for (unsigned int i = draw(40); i; i--)
+		(chance(50) ? do_target_read : do_send)();
+	take_over();
+	some_traffic(10);
+	do_be_slow();
+	some_traffic(20);
+	take_over();
+	for (unsigned int i = 0; i < 4; i++) {
+		let_pass(300);
+		some_traffic(10);
+	}
+}
+
+/* Nobody who is there remembers the clock: the routers lose power while a target has no agent, and
+ * another claims its client. */
+static void do_amnesia(void)
+{
+	struct node_target *target = any_target();
+
+	if (!target->mirror || !world.routers[0].up || !world.routers[1].up)
+		return;
+	target_stop_agent(target, 0);
+	for (unsigned int i = 0; i < ROUTERS; i++) {
+		router_set_role(&world.routers[i], ROLE_STANDBY);
+		if (world.routers[i].mirror)
+			router_stop_agent(&world.routers[i]);
+		router_boot(&world.routers[i]);
+		router_start_agent(&world.routers[i]);
+	}
+	let_pass(12000);
+	for (unsigned int i = 0; i < 4; i++) {
+		some_traffic(20);
+		do_request();
+		let_pass(300);
+	}
 }
 
 static void do_cut(void)
@@ -461,6 +519,8 @@ const struct step steps[] = {
 	{10, do_hand_back, false},
 	{4, do_busy_takeover, false},
 	{4, do_rivalry, false},
+	{3, do_flapping, false},
+	{1, do_amnesia, false},
 	{5, do_split, false},
 	{10, do_cut, false},
 	{20, heal, false},

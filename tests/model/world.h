@@ -254,6 +254,8 @@ void promise_packet(const struct node_router *router, struct conn *conn, bool sy
 		    int verdict);
 void promise_affinity_ended(const struct node_target *target, unsigned int client,
 			    const struct held *held, const char *why, bool legit);
+void promise_published(const struct node_target *target, unsigned int client,
+		       const struct term *term);
 void promise_refusal(const struct node_router *router, const struct message_answer *refusal);
 bool has_remnant(const struct conn *conn);
 void promise_answers(void); /* much time has passed */
