@@ -39,7 +39,8 @@ RULES = [
     Rule("one-writer", "an END clears what XDP has noted",
          "bpf/router_agent.h", "	if (!error)\n		flow_changed(id);",
          "	if (!error) {\n		flow_changed(id);\n"
-         "		if (call->op == ROUTER_DELETE_CONNECTION || value.state != CONNECTION_OPEN)\n			{\n			noted_forget(id);\n			half_open_forget(id);\n		}\n	}"),
+         "		if (call->op == ROUTER_DELETE_CONNECTION || value.state != CONNECTION_OPEN)\n			{\n			noted_forget(id);\n			half_open_forget(id);\n		}\n	}",
+         "a SYN goes where its 4-tuple is known until the END is here, so an END seldom meets another's note; test_xdp_flows has the row"),
     # -- the fast path
     Rule("version", "a report does not change the version of its set: the fast path answers as before",
          "bpf/router_agent.h", "	if (!error)\n		flow_changed(id);", "	(void)id;"),
@@ -139,7 +140,8 @@ RULES = [
     Rule("drop-once", "an unknown packet is guessed at first sight",
          "bpf/choose.h", "	if (!sighting_ripe(&question->key, since_ns, question->now_ns)) {", "	if (false) {"),
     Rule("guess-affinity", "a guess does not look at the affinity",
-         "bpf/choose.h", "	if (holder == HOLDER_USABLE) {\n		count(COUNT_GUESS", "	if (false) {\n		count(COUNT_GUESS"),
+         "bpf/choose.h", "	if (holder == HOLDER_USABLE) {\n		count(COUNT_GUESS", "	if (false) {\n		count(COUNT_GUESS",
+         "what is in sync and nobody has reported is guessed for the dead alone; test_xdp_hold has the row"),
     Rule("close-owner", "an END removes whoever's entry",
          "sync/mirror_connections.c", "	if (record->target != peer->number)\n		return;\n	next", "	next"),
     Rule("younger-wins", "of two holders the first stays, though the second has just been established",
@@ -154,7 +156,8 @@ RULES = [
     Rule("linger", "what has closed is forgotten at once",
          "sync/mirror_connections.c", "	else if (queue != QUEUE_NONE && record->placed)", "	else if (false)"),
     Rule("dead-gives-way", "a dead target's entry does not give way to a living one's",
-         "sync/mirror_connections.c", "	return !peer || peer->info.state == TARGET_GONE;", "	return !peer;"),
+         "sync/mirror_targets.c", "	return !peer || peer->info.state == TARGET_GONE;", "	return !peer;",
+         "whose target is dead is no longer checked; test_mirror_connections has the row"),
     Rule("purge", "a target that has left leaves its connections",
          "sync/mirror_targets.c", "	mirror_connections_purge(mirror, peer);\n	mirror_claims_purge", "	mirror_claims_purge"),
     # -- distribution
@@ -173,7 +176,8 @@ RULES = [
          "sync/mirror_answers.c", "mirror->role != ROLE_ACTIVE || !router_mirror_affinities_in_sync(mirror)", "mirror->role != ROLE_ACTIVE"),
     Rule("standby-silent", "a standby answers claims",
          "sync/mirror_answers.c", "mirror->role != ROLE_ACTIVE || !router_mirror_affinities_in_sync(mirror)",
-         "!router_mirror_affinities_in_sync(mirror)"),
+         "!router_mirror_affinities_in_sync(mirror)",
+         "two rivals would both be refused, which breaks no promise; test_mirror_claims has the row"),
     Rule("grant-first", "what is granted and not published does not come first",
          "sync/mirror_contests.c", "	if (comes_first(mirror, contest, best)) {", "	if (false) {"),
     Rule("grant-void", "what is granted comes first though its target is down",
@@ -223,7 +227,8 @@ RULES = [
     Rule("unattended-ends", "claims wait for a target whose agent is away, for ever",
          "sync/mirror_targets.c", "	return mirror->now_ms < since + UNATTENDED_MS;", "	return true;"),
     Rule("give-up", "a dead target's affinities stay",
-         "sync/mirror_targets.c", "	mirror_claims_purge(mirror, peer);\n	mirror_connections_give_up", "	mirror_connections_give_up"),
+         "sync/mirror_targets.c", "	mirror_claims_purge(mirror, peer);\n	mirror_connections_give_up", "	mirror_connections_give_up",
+         "a dead target's affinities are void and not used; they would take room; test_router_mirror has the row"),
 ]
 
 # What "level-events" needs besides.

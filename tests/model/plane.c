@@ -66,6 +66,11 @@ static bool is_out(const struct node_router *router, unsigned int target)
 	return number < 0 || state == TARGET_DOWN || state == TARGET_GONE;
 }
 
+static bool is_published(const struct node_target *target, unsigned int client)
+{
+	return target->held[client].present && target->grants[client].id == target->held[client].id;
+}
+
 static int put_affinity(void *context, const struct affinity_key *key,
 			const struct router_affinity *value)
 {
@@ -76,7 +81,9 @@ static int put_affinity(void *context, const struct affinity_key *key,
 
 	router->put_client = client;
 	router->put_winner = entry->used ? router_target_at(router, entry->value.target) : TARGETS;
-	if (entry->used && router->put_winner < TARGETS && is_out(router, router->put_winner))
+	if (entry->used && router->put_winner < TARGETS &&
+	    (is_out(router, router->put_winner) ||
+	     !is_published(&world.targets[router->put_winner], client)))
 		world.targets[router->put_winner].held[client].seen &= ~(1u << router->n);
 	error = forward_put_affinity(&router->plane, key, value);
 	if (error || !value)
@@ -108,7 +115,7 @@ static bool overlooks(const struct node_router *router, unsigned int target, uns
 	for (unsigned int i = 0; i < TARGETS; i++) {
 		const struct held *held = &world.targets[i].held[client];
 
-		if (i == target || !held->present || world.targets[i].grants[client].id != held->id)
+		if (i == target || !is_published(&world.targets[i], client))
 			continue;
 		if (is_out(router, i) || (!(held->seen & 1u << router->n) && !in_sync(router, i)))
 			return true;
@@ -281,7 +288,9 @@ void router_start_agent(struct node_router *router)
 	router->put_client = CLIENTS;
 	router->settled = false;
 	router->started_ms = now_ms();
-	router->blind_ms = router->plane.role.epoch ? now_ms() : 0;
+	router->blind_ms = router->plane.role.epoch || router->plane.sync_state.affinities_in_sync
+				   ? now_ms()
+				   : 0;
 	router_mirror_configure(router->mirror, services, scopes);
 	restore_targets(router);
 	restore_entries(router);

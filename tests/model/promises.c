@@ -244,13 +244,15 @@ static bool may_not_know(const struct node_router *router, const struct settled 
 	const struct router_role *role = &router->plane.role;
 	const struct node_target *target = &world.targets[settled->target];
 
-	if (is_blind(router) || !(flags_of(router, settled->target) & TARGET_IN_SYNC))
+	if (is_blind(router))
 		return true;
-	if (role->role != ROLE_ACTIVE)
+	if (role->role != ROLE_ACTIVE && router->wires[settled->target] && !router->unpublished)
 		return now_ms() < settled->since_ms + REPORT_MS ||
 		       now_ms() < target->slow_until_ms + REPORT_MS ||
 		       (is_cut(router, settled->target) &&
 			now_ms() < settled->since_ms + SILENCE_MS);
+	if (!(flags_of(router, settled->target) & TARGET_IN_SYNC))
+		return true;
 	return (sync->epoch != role->epoch || !sync->affinities_in_sync) &&
 	       world.now_us * 1000 >= role->since_ns + SYN_HOLD_NS;
 }

@@ -55,6 +55,33 @@ static void the_higher_term_wins(void **state)
 	assert_int_equal(router_mirror_clock(world.mirror), 6);
 }
 
+/* What was granted before a restart may have been published since: it stays until its target says.
+ */
+static void what_was_granted_is_remembered(void **state)
+{
+	const struct affinity_key key = {.client = client_address(1)};
+	const struct router_affinity value = {.clock = 0};
+	const struct address address = client_address(200);
+	uint16_t second;
+
+	(void)state;
+	router_mirror_restore_target(world.mirror, 0, "t1", '1', &address, true);
+	put_affinity(NULL, &key, &value);
+	assert_int_equal(router_mirror_restore_affinity(world.mirror, &key, &value), 0);
+	activate(1);
+	second = join("t2", 1);
+	claims(second, 1, 21);
+	assert_int_equal(holder(1), 0);
+	open_session("t1");
+	say_list(0, MESSAGE_BEGIN, 1);
+	assert_int_equal(holder(1), 0);
+	publishes(0, 1, 11, 1, ROUTER);
+	say_list(0, MESSAGE_DONE, 1);
+	answers_barrier(0, 1);
+	assert_int_equal(holder(1), 0);
+	assert_int_equal(answer_to(second)->type, MESSAGE_REFUSE);
+}
+
 /* What a restarted router remembers wins until its target says what it is, but nobody loses by it.
  */
 static void what_is_remembered(void **state)
@@ -396,6 +423,7 @@ int main(void)
 		TEST(granted_and_taken_over),
 		TEST(waited_and_ended),
 		TEST(what_is_remembered),
+		TEST(what_was_granted_is_remembered),
 		TEST(granted_and_down),
 		TEST(takeover),
 		TEST(a_grant_that_is_not_published),

@@ -121,6 +121,12 @@ static void the_older_waits(void **state)
 	opened(second, 1);
 	closed(second, 1);
 	assert_int_equal(at(1), 1000 + second);
+	opened(first, 2);
+	opened(second, 2);
+	closed(second, 2);
+	closed(first, 2); /* its word was not the entry's */
+	assert_int_equal(at(2), 1000 + second);
+	assert_int_equal(router_mirror_counts(world.mirror)->lingering, 2);
 	passes(59999);
 	assert_int_equal(at(1), 1000 + second);
 	passes(1);
