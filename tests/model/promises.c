@@ -246,8 +246,9 @@ static bool may_not_know(const struct node_router *router, const struct settled 
 
 	if (is_blind(router))
 		return true;
-	if (role->role != ROLE_ACTIVE && router->wires[settled->target] && !router->unpublished)
-		return now_ms() < settled->since_ms + REPORT_MS ||
+	if (role->role != ROLE_ACTIVE)
+		return !router->wires[settled->target] || router->unpublished ||
+		       now_ms() < settled->since_ms + REPORT_MS ||
 		       now_ms() < target->slow_until_ms + REPORT_MS ||
 		       (is_cut(router, settled->target) &&
 			now_ms() < settled->since_ms + SILENCE_MS);
