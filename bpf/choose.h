@@ -14,6 +14,7 @@
 #include "flows.h"
 #include "handshakes.h"
 #include "present.h"
+#include "sightings.h"
 
 /* What a choice ends with, if not with the number of a target. */
 #define CHOICE_DROP   -1 /* counted */
@@ -211,7 +212,7 @@ static __noinline int choose_unknown(const struct question *question)
 	}
 	if (since_ns < standing.since_ns)
 		since_ns = standing.since_ns;
-	if (!sighting_ripe(&question->key, since_ns, question->now_ns)) {
+	if (!sighting_ripe(question->settings, &question->id, since_ns, question->now_ns)) {
 		count(COUNT_HELD_SIGHTING);
 		return CHOICE_DROP;
 	}

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * handshakes.h - what this router has itself seen go to a target and its target has not reported:
- * half-open flows, whose SYN alone was seen, and noted ones, whose handshake went on; and unknown
- * flows that it waits for a report of (router/sightings).
+ * half-open flows, whose SYN alone was seen, and noted ones, whose handshake went on.
  *
  * It may forget, and may not be wrong: an entry is made only of a packet of that very flow, by XDP
  * alone. A half-open one matches only what follows its SYN's sequence number closely, so a forged
@@ -217,29 +216,6 @@ static __always_inline bool half_open_follows(const struct handshake *handshake,
 	__u32 distance = sequence - handshake->isn;
 
 	return distance > 0 && distance <= ISN_WINDOW;
-}
-
-/*
- * A packet of an unknown flow: has it been waited for long enough? The first one is noted and is
- * too early, as all within SIGHTING_NS. Once it has been waited for, the sighting is forgotten:
- * what is not noted (RST, FIN) is waited for again. A sighting before `since_ns` counts for
- * nothing.
- */
-static __always_inline bool sighting_ripe(const struct connection_key *key, __u64 since_ns,
-					  __u64 now_ns)
-{
-	const struct sighting *seen = bpf_map_lookup_elem(&sightings, key);
-
-	if (!seen || seen->first_ns <= since_ns || now_ns >= seen->first_ns + SIGHTING_LAST_NS) {
-		struct sighting first = {.first_ns = now_ns};
-
-		bpf_map_update_elem(&sightings, key, &first, BPF_ANY);
-		return false;
-	}
-	if (now_ns < seen->first_ns + SIGHTING_NS)
-		return false;
-	bpf_map_delete_elem(&sightings, key);
-	return true;
 }
 
 #endif

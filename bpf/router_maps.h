@@ -100,10 +100,11 @@ struct {
 
 /* Written by XDP only; may forget. */
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__type(key, struct connection_key);
-	__type(value, struct sighting);
-	__uint(max_entries, 16384);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct sighting_set);
+	__uint(max_entries, 1);
 } sightings SEC(".maps");
 
 /* The CRHT. Written by `router_agent` for limpetd on the targets' word; read by XDP. */

@@ -32,7 +32,7 @@
 	X(HANDSHAKES, "router", "handshakes", __u32, struct handshake_set)                      \
 	X(PRESENT, "router", "present", __u32, __u64)                                           \
 	X(PRESENT_COUNTS, "router", "present_counts", __u32, struct present_counts)             \
-	X(SIGHTINGS, "router", "sightings", struct connection_key, struct sighting)             \
+	X(SIGHTINGS, "router", "sightings", __u32, struct sighting_set)                         \
 	X(ROUTER_CONNECTIONS, "router", "connections", struct connection_key, struct router_connection) \
 	X(ROUTER_AFFINITIES, "router", "affinities", struct affinity_key, struct router_affinity) \
 	X(ROLE, "router", "role", __u32, struct router_role)                                    \

@@ -103,7 +103,8 @@ struct settings {
 	__u8 handshake_bits;	    /* router/handshakes */
 	__u8 present_bits;	    /* router/present has so many words for connections, */
 	__u8 present_affinity_bits; /* and behind them so many for affinities */
-	__u8 zero[4];
+	__u8 sighting_bits;	    /* router/sightings */
+	__u8 zero[3];
 };
 
 /*
@@ -419,10 +420,16 @@ enum router_op {
 	ROUTER_LOOK_UP		  /* key: state and target of the handshake, if one is noted */
 };
 
-/* router/sightings: unknown flows and when they were first seen. key: struct connection_key;
- * written by XDP. */
-struct sighting {
-	__u64 first_ns;
+/* router/sightings: unknown flows and when they were first seen, bpf/sightings.h; written by XDP.
+ * A word is a flow's hash, whole. */
+#define SIGHTING_WAYS 4
+#define SIGHTING_BITS 12 /* so many sets, at any size of the other tables */
+#define SIGHTING_USED (1ULL << 63)
+#define SIGHTING_IPV6 (1ULL << 57)
+
+struct sighting_set {
+	__u64 word[SIGHTING_WAYS];
+	__u64 first_ns[SIGHTING_WAYS];
 };
 
 /* router/connections: the CRHT. key: struct connection_key; written by limpetd on the targets'
@@ -769,7 +776,7 @@ LAYOUT_SIZE(flow_set, 64);
 LAYOUT_SIZE(handshake_set, 64);
 LAYOUT_SIZE(router_call, 88);
 LAYOUT_SIZE(present_counts, 64);
-LAYOUT_SIZE(sighting, 8);
+LAYOUT_SIZE(sighting_set, 64);
 LAYOUT_SIZE(router_connection, 4);
 LAYOUT_SIZE(router_affinity, 16);
 LAYOUT_SIZE(router_role, 16);

@@ -39,6 +39,8 @@ __u8 objects_map_bits(const struct config *config, enum map_id id)
 		return bits_for(config->max_connections / 2, FLOW_BITS_MIN);
 	case MAP_HANDSHAKES: /* few, so that a flood stays within a CPU's cache */
 		return bits_for(config->max_connections / 64, HANDSHAKE_BITS_MIN);
+	case MAP_SIGHTINGS:
+		return SIGHTING_BITS;
 	case MAP_PRESENT: /* a word for four: of 200 that are not there, one is looked up */
 		return bits_for(config->max_connections / 4, 0);
 	default:
@@ -56,6 +58,7 @@ __u32 objects_map_size(const struct config *config, enum map_id id)
 	switch (id) {
 	case MAP_FLOWS:
 	case MAP_HANDSHAKES:
+	case MAP_SIGHTINGS:
 		return 1U << objects_map_bits(config, id);
 	case MAP_PRESENT:
 	case MAP_PRESENT_COUNTS:

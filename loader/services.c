@@ -301,6 +301,7 @@ int settings_apply(const struct config *config, const struct maps *maps)
 	settings_from(config, &settings);
 	settings.flow_bits = objects_map_bits(config, MAP_FLOWS);
 	settings.handshake_bits = objects_map_bits(config, MAP_HANDSHAKES);
+	settings.sighting_bits = objects_map_bits(config, MAP_SIGHTINGS);
 	settings.present_bits = objects_map_bits(config, MAP_PRESENT);
 	settings.present_affinity_bits = objects_affinity_bits(config);
 	error = keep_secret(maps, &settings);

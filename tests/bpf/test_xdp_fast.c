@@ -44,6 +44,7 @@ static void squeeze(uint8_t flow_bits, uint8_t handshake_bits, uint8_t present_b
 
 	settings.flow_bits = flow_bits;
 	settings.handshake_bits = handshake_bits;
+	settings.sighting_bits = handshake_bits;
 	settings.present_bits = present_bits;
 	settings.present_affinity_bits = present_bits;
 	put_settings(&settings);
@@ -204,7 +205,7 @@ static void test_service_number_again(void **state)
 	EXPECT("a handshake", SYN(), XDP_TX, TO_T1(SYN()), DISTRIBUTED);
 	EXPECT("it goes on", ACK(), XDP_TX, TO_T1(ACK()), HALF_OPEN);
 	EXPECT_DROP("an unknown flow", ACK(.from_port = 40001), SIGHTED);
-	assert_true(age_sighting(CLIENT, 40001, SHOP, SECOND_NS));
+	assert_int_equal(age_sightings(SECOND_NS), 1);
 	age_handshakes(SECOND_NS);
 	service.since_ns = world_now_ns() - SECOND_NS / 2;
 	put_service(SHOP, &service);
@@ -231,7 +232,7 @@ static void test_half_written(void **state)
 	EXPECT_DROP("a service: a SYN", SYN(.from_port = 40001), SERVICE, COUNT_DROP_NOT_SERVING);
 	EXPECT("a service: a connection", ACK(), XDP_TX, TO_T1(ACK()), CONNECTION);
 	EXPECT_DROP("unknown", ACK(.from_port = 40001), SIGHTED);
-	assert_true(age_sighting(CLIENT, 40001, SHOP, SIGHTING_NS));
+	assert_int_equal(age_sightings(SIGHTING_NS), 1);
 	EXPECT_DROP("unknown, waited for", ACK(.from_port = 40001), SERVICE, COUNT_HELD_UNKNOWN);
 	service.sequence = 8;
 	put_service(SHOP, &service);
@@ -520,6 +521,23 @@ static void test_unattended(void **state)
 	EXPECT("the next", ACK(.from_port = 2), XDP_TX, TO_T1(ACK(.from_port = 2)), NOTED);
 }
 
+/* Each flow that is waited for has a time of its own; where all fall into one set, the oldest gives
+ * way. */
+static void test_sightings_places(void **state)
+{
+	(void)state;
+	squeeze(FLOW_BITS_MIN, 0, 0);
+	for (uint16_t port = 1; port <= SIGHTING_WAYS + 1; port++) {
+		EXPECT_DROP("first sight", ACK(.from_port = port), SIGHTED);
+		age_sightings(1000000);
+	}
+	assert_int_equal(age_sightings(SIGHTING_NS), SIGHTING_WAYS);
+	for (uint16_t port = SIGHTING_WAYS + 1; port > 1; port--)
+		EXPECT("waited for", ACK(.from_port = port), XDP_TX, TO_T1(ACK(.from_port = port)),
+		       SERVICE, COUNT_GUESS_DISTRIBUTED, COUNT_FORWARDED_PACKETS);
+	EXPECT_DROP("the oldest", ACK(.from_port = 1), SIGHTED);
+}
+
 /* ------------------------------------------------------------------------------------------------
  * present */
 
@@ -660,6 +678,7 @@ int main(void)
 		cmocka_unit_test_setup(test_flood_of_syns, world_reset),
 		cmocka_unit_test_setup(test_flood_of_pairs, world_reset),
 		cmocka_unit_test_setup(test_unattended, world_reset),
+		cmocka_unit_test_setup(test_sightings_places, world_reset),
 		cmocka_unit_test_setup(test_present, world_reset),
 		cmocka_unit_test_setup(test_present_affinities, world_reset),
 		cmocka_unit_test_setup(test_table_full, world_reset),

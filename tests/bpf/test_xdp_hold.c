@@ -38,7 +38,7 @@ static void check_held(const char *what)
 	EXPECT_DROP(what, ACK(), SERVICE, COUNT_HELD_UNKNOWN);
 	EXPECT_DROP(what, SEGMENT(TCP_RST), SERVICE, COUNT_HELD_UNKNOWN);
 	assert_false(has_flow(40000));
-	assert_false(age_sighting(CLIENT, 40000, SHOP, 0));
+	assert_int_equal(age_sightings(0), 0);
 }
 
 static void test_held(void **state)
@@ -81,7 +81,7 @@ static void test_held_by_standby(void **state)
 static void wait_for_report(void)
 {
 	EXPECT_DROP("its report may be on its way", ACK(), SERVICE, COUNT_HELD_SIGHTING);
-	assert_true(age_sighting(CLIENT, 40000, SHOP, SIGHTING_NS));
+	assert_int_equal(age_sightings(SIGHTING_NS), 1);
 }
 
 static void test_guess_unsynced(void **state)
@@ -141,16 +141,15 @@ static void test_sighting(void **state)
 	(void)state;
 	EXPECT_DROP("first sight", ACK(), SERVICE, COUNT_HELD_SIGHTING);
 	EXPECT_DROP("again", ACK(), SERVICE, COUNT_HELD_SIGHTING);
-	assert_true(age_sighting(CLIENT, 40000, SHOP, 150000000));
+	assert_int_equal(age_sightings(150000000), 1);
 	EXPECT_DROP("150 ms later", ACK(), SERVICE, COUNT_HELD_SIGHTING);
 	EXPECT_DROP("another flow has a time of its own", ACK(.from_port = 40001), SERVICE,
 		    COUNT_HELD_SIGHTING);
-	assert_true(age_sighting(CLIENT, 40000, SHOP, 100000000));
+	assert_int_equal(age_sightings(100000000), 2);
 	EXPECT("250 ms later", ACK(), XDP_TX, TO_T1(ACK()), SERVICE, COUNT_GUESS_DISTRIBUTED,
 	       COUNT_FORWARDED_PACKETS);
 	assert_true(is_noted(40000, T1));
-	assert_false(age_sighting(CLIENT, 40000, SHOP, 0));
-	assert_true(age_sighting(CLIENT, 40001, SHOP, SIGHTING_LAST_NS));
+	assert_int_equal(age_sightings(SIGHTING_LAST_NS), 1);
 	EXPECT_DROP("a sighting of long ago counts no more", ACK(.from_port = 40001), SERVICE,
 		    COUNT_HELD_SIGHTING);
 	put_connection(CLIENT, 40001, SHOP, T3, CONNECTION_OPEN);
@@ -168,7 +167,7 @@ static void test_guess_not_noted(void **state)
 		struct frame end = SEGMENT(flags[i]);
 
 		EXPECT_DROP("first sight", end, SERVICE, COUNT_HELD_SIGHTING);
-		assert_true(age_sighting(CLIENT, 40000, SHOP, SIGHTING_NS));
+		assert_int_equal(age_sightings(SIGHTING_NS), 1);
 		EXPECT("guessed", end, XDP_TX, TO_T1(end), SERVICE, COUNT_GUESS_DISTRIBUTED,
 		       COUNT_FORWARDED_PACKETS);
 		assert_false(has_flow(40000));
@@ -180,13 +179,13 @@ static void test_guess_affinity(void **state)
 	(void)state;
 	put_affinity(CLIENT, 0, T3);
 	EXPECT_DROP("first sight", ACK(), SERVICE, COUNT_HELD_SIGHTING);
-	assert_true(age_sighting(CLIENT, 40000, SHOP, SIGHTING_NS));
+	assert_int_equal(age_sightings(SIGHTING_NS), 1);
 	EXPECT("to the affinity's target", ACK(), XDP_TX, TO_T3(ACK()), SERVICE,
 	       COUNT_GUESS_AFFINITY, COUNT_FORWARDED_PACKETS);
 	set_flags(T3, TARGET_RESOLVED);
 	EXPECT_DROP("first sight of another", ACK(.from_port = 40001), SERVICE,
 		    COUNT_HELD_SIGHTING);
-	assert_true(age_sighting(CLIENT, 40001, SHOP, SIGHTING_NS));
+	assert_int_equal(age_sightings(SIGHTING_NS), 1);
 	EXPECT("which is down", ACK(.from_port = 40001), XDP_TX, TO_T1(ACK(.from_port = 40001)),
 	       SERVICE, COUNT_GUESS_DISTRIBUTED, COUNT_FORWARDED_PACKETS);
 }
@@ -201,7 +200,7 @@ static void test_bygone(void **state)
 	EXPECT("ACK", ack, XDP_TX, TO_T1(ack), SERVICE, COUNT_FLOW_HALF_OPEN,
 	       COUNT_FORWARDED_PACKETS);
 	EXPECT_DROP("another flow, unknown", ACK(.from_port = 40001), SERVICE, COUNT_HELD_SIGHTING);
-	assert_true(age_sighting(CLIENT, 40001, SHOP, SECOND_NS));
+	assert_int_equal(age_sightings(SECOND_NS), 1);
 	age_handshakes(SECOND_NS);
 	put_role(ROLE_ACTIVE, 2, world_now_ns() - SECOND_NS / 2);
 	put_sync(2, 0, 1);

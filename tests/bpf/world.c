@@ -30,6 +30,7 @@
 static struct xdp_bpf *program;
 static struct flow_set *flow_sets;
 static struct handshake_set *handshake_sets;
+static struct sighting_set *sighting_sets;
 static struct router_service services[MAX_SERVICES];
 
 static void put(const struct bpf_map *map, const void *key, const void *value)
@@ -75,6 +76,7 @@ struct settings router_settings(void)
 				 .is_router = 1,
 				 .flow_bits = FLOW_BITS_MIN,
 				 .handshake_bits = FLOW_BITS_MIN,
+				 .sighting_bits = FLOW_BITS_MIN,
 				 .present_bits = PRESENT_BITS,
 				 .present_affinity_bits = PRESENT_BITS};
 }
@@ -376,16 +378,16 @@ void change_guards(void)
 			handshake_sets[i].check[way] ^= 1 << 16;
 }
 
-bool age_sighting(const char *client, uint16_t port, uint16_t service, uint64_t by_ns)
+unsigned int age_sightings(uint64_t by_ns)
 {
-	struct connection_key key = connection_key(client, port, service);
-	struct sighting sighting;
+	unsigned int found = 0;
 
-	if (!get(program->maps.sightings, &key, &sighting))
-		return false;
-	sighting.first_ns -= by_ns;
-	put(program->maps.sightings, &key, &sighting);
-	return true;
+	for (uint32_t i = 0; i < SETS; i++)
+		for (int way = 0; way < SIGHTING_WAYS; way++) {
+			sighting_sets[i].first_ns[way] -= by_ns;
+			found += sighting_sets[i].word[way] != 0;
+		}
+	return found;
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -413,6 +415,7 @@ int world_load(void **state)
 		return -1;
 	bpf_map__set_max_entries(program->maps.flows, SETS);
 	bpf_map__set_max_entries(program->maps.handshakes, SETS);
+	bpf_map__set_max_entries(program->maps.sightings, SETS);
 	bpf_map__set_max_entries(program->maps.present, PRESENT_WORDS);
 	bpf_map__set_max_entries(program->maps.present_counts, PRESENT_WORDS);
 	bpf_map__set_max_entries(program->maps.connections, TABLE_SIZE);
@@ -421,7 +424,8 @@ int world_load(void **state)
 		return -1;
 	flow_sets = map_memory(program->maps.flows, sizeof(*flow_sets));
 	handshake_sets = map_memory(program->maps.handshakes, sizeof(*handshake_sets));
-	if (flow_sets == MAP_FAILED || handshake_sets == MAP_FAILED)
+	sighting_sets = map_memory(program->maps.sightings, sizeof(*sighting_sets));
+	if (flow_sets == MAP_FAILED || handshake_sets == MAP_FAILED || sighting_sets == MAP_FAILED)
 		return -1;
 	world_run_on(0); /* clocks of two CPUs differ by a tick at most, but they do */
 	return 0;
@@ -432,6 +436,7 @@ int world_unload(void **state)
 	(void)state;
 	munmap(flow_sets, SETS * sizeof(*flow_sets));
 	munmap(handshake_sets, SETS * sizeof(*handshake_sets));
+	munmap(sighting_sets, SETS * sizeof(*sighting_sets));
 	xdp_bpf__destroy(program);
 	return 0;
 }
@@ -497,9 +502,9 @@ int world_reset(void **state)
 	(void)state;
 	empty_crht(); /* by the settings that it was made by */
 	put_settings(&settings);
-	empty(program->maps.sightings);
 	memset(flow_sets, 0, SETS * sizeof(*flow_sets));
 	memset(handshake_sets, 0, SETS * sizeof(*handshake_sets));
+	memset(sighting_sets, 0, SETS * sizeof(*sighting_sets));
 	memset(services, 0, sizeof(services));
 	empty(program->maps.routers);
 	empty(program->maps.served);

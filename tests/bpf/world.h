@@ -27,7 +27,7 @@ enum { T1 = 1, T2, T3, LOCAL };
 #define ADDRESS3 "fd07::13"
 
 #define TARGET_MTU 1500
-#define SETS	   (1 << FLOW_BITS_MIN) /* of flows, and of handshakes */
+#define SETS	   (1 << FLOW_BITS_MIN) /* of flows, of handshakes, of sightings */
 
 /* cmocka's: load once a group, everything back to peace before each test. */
 int world_load(void **state);
@@ -81,7 +81,8 @@ struct flow_set *get_set(const char *client, uint16_t port, uint16_t service);
 unsigned int remembered(void);
 /* The next packets come in on this CPU. */
 void world_run_on(int cpu);
-bool age_sighting(const char *client, uint16_t port, uint16_t service, uint64_t by_ns);
+/* Time passes for the flows that are waited for; how many they are. */
+unsigned int age_sightings(uint64_t by_ns);
 
 /*
  * One packet: the verdict, the frame that comes out (NULL: dropped, nobody sees it) and exactly

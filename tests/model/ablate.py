@@ -138,7 +138,7 @@ RULES = [
     Rule("flow-ages", "a noted flow that nobody reports is believed for ever",
          "bpf/choose.h", "	return handshake_ticks(now_ns) >= noted->ticks", "	return false && handshake_ticks(now_ns) >= noted->ticks"),
     Rule("drop-once", "an unknown packet is guessed at first sight",
-         "bpf/choose.h", "	if (!sighting_ripe(&question->key, since_ns, question->now_ns)) {", "	if (false) {"),
+         "bpf/choose.h", "	if (!sighting_ripe(question->settings, &question->id, since_ns, question->now_ns)) {", "	if (false) {"),
     Rule("guess-affinity", "a guess does not look at the affinity",
          "bpf/choose.h", "	if (holder == HOLDER_USABLE) {\n		count(COUNT_GUESS", "	if (false) {\n		count(COUNT_GUESS",
          "what is in sync and nobody has reported is guessed for the dead alone; test_xdp_hold has the row"),

@@ -23,6 +23,7 @@ static struct settings own_settings = {.hold_ns = HOLD_NS,
 				       .is_router = 1,
 				       .flow_bits = FLOW_BITS,
 				       .handshake_bits = HANDSHAKE_BITS,
+				       .sighting_bits = HANDSHAKE_BITS,
 				       .present_bits = PRESENT_BITS,
 				       .present_affinity_bits = PRESENT_BITS};
 
@@ -112,16 +113,14 @@ static void *ring_element_at(const bool members[NUMBERS], uint32_t index)
 	return &element;
 }
 
-static void *lookup_flow_table(void *map, const struct connection_key *key)
+static void *lookup_connection(const struct connection_key *key)
 {
 	unsigned int client, port;
 
 	if (!model_connection(key, &client, &port))
 		return NULL;
-	if (map == &connections && current->connections[client][port].used)
+	if (current->connections[client][port].used)
 		return &current->connections[client][port].value;
-	if (map == &sightings && current->sightings[client][port].used)
-		return &current->sightings[client][port].value;
 	return NULL;
 }
 
@@ -162,8 +161,8 @@ static void *lookup(void *map, const void *key)
 {
 	uint32_t index;
 
-	if (map == &connections || map == &sightings)
-		return lookup_flow_table(map, key);
+	if (map == &connections)
+		return lookup_connection(key);
 	if (map == &affinities)
 		return lookup_affinity(key);
 	memcpy(&index, key, sizeof(index));
@@ -175,6 +174,8 @@ static void *lookup(void *map, const void *key)
 		return index < FLOW_SETS ? &current->flows[index] : NULL;
 	if (map == &handshakes)
 		return index < HANDSHAKE_SETS ? &current->handshakes[index] : NULL;
+	if (map == &sightings)
+		return index < HANDSHAKE_SETS ? &current->sightings[index] : NULL;
 	if (map == &present)
 		return index < PRESENT_WORDS ? &current->present[index] : NULL;
 	if (map == &present_counts)
@@ -227,11 +228,7 @@ long bpf_map_update_elem(void *map, const void *key, const void *value, __u64 up
 		return update_affinity(key, value, update_flags);
 	if (!model_connection(key, &client, &port))
 		return -EINVAL;
-	if (map == &connections)
-		return update_connection(&current->connections[client][port], value, update_flags);
-	current->sightings[client][port].used = true;
-	memcpy(&current->sightings[client][port].value, value, sizeof(struct sighting));
-	return 0;
+	return update_connection(&current->connections[client][port], value, update_flags);
 }
 
 static long delete_entry(bool *used)
@@ -252,9 +249,7 @@ long bpf_map_delete_elem(void *map, const void *key)
 			&current->affinities[model_client_number(&affinity->client)].used);
 	if (!model_connection(key, &client, &port))
 		return -EINVAL;
-	if (map == &connections)
-		return delete_entry(&current->connections[client][port].used);
-	return delete_entry(&current->sightings[client][port].used);
+	return delete_entry(&current->connections[client][port].used);
 }
 
 /* ------------------------------------------------------------------------------------------------

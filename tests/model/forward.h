@@ -43,20 +43,15 @@ struct plane_affinity {
 	struct router_affinity value;
 };
 
-struct plane_sighting {
-	bool used;
-	struct sighting value;
-};
-
 /* What is pinned at a router: it outlives the agent, not the machine. */
 struct plane {
 	struct flow_set flows[FLOW_SETS];
 	struct handshake_set handshakes[HANDSHAKE_SETS];
+	struct sighting_set sightings[HANDSHAKE_SETS];
 	uint64_t present[PRESENT_WORDS];
 	struct present_counts present_counts[PRESENT_WORDS];
 	struct plane_connection connections[CLIENTS][PORTS];
 	struct plane_affinity affinities[CLIENTS];
-	struct plane_sighting sightings[CLIENTS][PORTS];
 	struct target targets[NUMBERS];
 	struct router_role role;
 	struct sync_state sync_state;
