@@ -196,10 +196,23 @@ static __always_inline void note(const struct question *question, __u16 target, 
 	flow_changed(&question->id);
 }
 
-/* Any other packet that belongs to nothing that is known: a wrong guess is a RST (promise 4). */
-static __noinline int choose_unknown(const struct question *question)
+/* What is known of a flow; each member counts only if its has_ is true. */
+struct knowledge {
+	struct handshake noted, half_open;
+	struct router_connection reported;
+	bool has_noted, has_half_open, has_report;
+	bool is_overdue; /* what is noted is no longer believed: has_noted is false */
+};
+
+/*
+ * Any other packet that belongs to nothing that is known: a wrong guess is a RST (promise 4). Where
+ * a handshake went whose target has not reported it is the best guess of all: its kernel may wait
+ * for the client's first data, or for room in the listener's queue, before the connection is there.
+ */
+static __noinline int choose_unknown(const struct question *question, const struct knowledge *known)
 {
 	__u64 since_ns = question->service->since_ns;
+	__u32 isn = question->tcp->sequence;
 	struct standing standing;
 	enum holder holder;
 	__u16 target = 0;
@@ -215,6 +228,12 @@ static __noinline int choose_unknown(const struct question *question)
 	if (!sighting_ripe(question->settings, &question->id, since_ns, question->now_ns)) {
 		count(COUNT_HELD_SIGHTING);
 		return CHOICE_DROP;
+	}
+	if (known->is_overdue && !target_dead(known->noted.target)) {
+		count(COUNT_GUESS_NOTED);
+		choice = known->noted.target;
+		isn = known->noted.isn;
+		goto note;
 	}
 	if (!standing.in_sync) {
 		choice = ring_target(question, GUESS_RING);
@@ -240,7 +259,7 @@ static __noinline int choose_unknown(const struct question *question)
 note:
 	/* What ends a connection is nothing to remember it by. */
 	if (!question->tcp->rst && !question->tcp->fin)
-		note(question, choice, question->tcp->sequence);
+		note(question, choice, isn);
 	return choice;
 }
 
@@ -253,13 +272,6 @@ static __noinline bool lingers_in_doubt(const struct question *question)
 	get_standing(&standing);
 	return holds(question, &standing);
 }
-
-/* What is known of a flow; each member counts only if its has_ is true. */
-struct knowledge {
-	struct handshake noted, half_open;
-	struct router_connection reported;
-	bool has_noted, has_half_open, has_report;
-};
 
 /* Noted before this router's role, the service's number or the target's number began to mean what
  * they mean now. Of another term of office: since then, the flow may have gone through another
@@ -293,13 +305,14 @@ static __always_inline bool is_reported(const struct knowledge *known,
 
 /*
  * Look up what is known, and let go of what is no longer to be believed: a handshake that the
- * report has made permanent, one whose report is overdue, and what is bygone.
+ * report has made permanent, one whose report is overdue, and what is bygone. One that is overdue
+ * is kept for a guess, until a SYN begins anew or another target has reported the flow.
  */
 static __always_inline void get_knowledge(const struct question *question, struct knowledge *known)
 {
 	struct presence presence = connection_presence(question->settings, question->id.hash);
 	const struct router_connection *reported = NULL;
-	bool bygone;
+	bool bygone, syn = question->tcp && question->tcp->syn;
 
 	if (may_be_present(&presence))
 		reported = bpf_map_lookup_elem(&connections, &question->key);
@@ -319,10 +332,13 @@ static __always_inline void get_knowledge(const struct question *question, struc
 	if (!bygone && !is_reported(known, &known->noted) &&
 	    !is_overdue(&known->noted, question->now_ns))
 		return;
-	if (!bygone && !known->has_report)
+	known->has_noted = false;
+	known->is_overdue = !bygone && !known->has_report;
+	if (known->is_overdue && !syn)
+		return;
+	if (known->is_overdue)
 		count(COUNT_FLOW_EXPIRED);
 	noted_forget(&question->id);
-	known->has_noted = false;
 }
 
 static __always_inline bool is_open(const struct knowledge *known)
@@ -397,7 +413,7 @@ static __always_inline int choose_other(const struct question *question,
 	}
 	if (is_open(known) || (known->has_report && !lingers_in_doubt(question)))
 		return known_target(known->reported.target, COUNT_FLOW_CONNECTION);
-	return choose_unknown(question);
+	return choose_unknown(question, known);
 }
 
 /* What the fast path remembers of a flow that is no SYN's, if its target is to be had; or NO_FLOW.
@@ -446,7 +462,9 @@ static __always_inline int flow_owner(const struct question *question)
 		return known.noted.target;
 	if (known.has_report)
 		return known.reported.target;
-	return known.has_half_open ? known.half_open.target : CHOICE_DROP;
+	if (known.has_half_open)
+		return known.half_open.target;
+	return known.is_overdue ? known.noted.target : CHOICE_DROP;
 }
 
 #endif

@@ -139,6 +139,7 @@ struct settings {
 	X(HELD_UNKNOWN, "dropped: unknown flow while targets are missing; TCP sends it again")  \
 	X(HELD_SIGHTING, "dropped: unknown flow, first seen less than 250 ms ago")              \
 	X(HELD_SYN, "dropped: SYN while the affinities are not here; if active, for 200 ms")    \
+	X(GUESS_NOTED, "unknown flows sent to the target that has had their handshake, and has not reported it") \
 	X(GUESS_UNSYNCED, "unknown flows guessed among the targets that have not sent their table") \
 	X(GUESS_AFFINITY, "unknown flows sent to the client's affinity's target")               \
 	X(GUESS_DISTRIBUTED, "unknown flows distributed over the weights")                      \

@@ -247,14 +247,43 @@ static void test_expiry(void **state)
 	set_flags(T1, TARGET_USABLE | TARGET_RESOLVED);
 	EXPECT("not in sync: its report may be on the way", ACK(), XDP_TX, TO_T1(ACK()), NOTED);
 	set_flags(T1, TARGET_USABLE | TARGET_RESOLVED | TARGET_IN_SYNC);
-	EXPECT_DROP("in sync", ACK(), COUNT_SERVICE_PACKETS, COUNT_FLOW_EXPIRED,
-		    COUNT_HELD_SIGHTING);
-	assert_false(has_flow());
-	EXPECT("a SYN starts anew", SYN(), XDP_TX, TO_T3(SYN()), DISTRIBUTED);
+	EXPECT_DROP("in sync", ACK(), COUNT_SERVICE_PACKETS, COUNT_HELD_SIGHTING);
+	EXPECT("a SYN starts anew", SYN(), XDP_TX, TO_T3(SYN()), DISTRIBUTED, COUNT_FLOW_EXPIRED);
 	world_reset(NULL);
 	handshake(true);
 	age_handshakes(NOTED_NS);
 	EXPECT("a SYN at once", SYN(), XDP_TX, TO_T3(SYN()), DISTRIBUTED, COUNT_FLOW_EXPIRED);
+}
+
+/* It is a guess from then on, before the ring and affinities, and as long as nobody reports the
+ * flow: its target's kernel may have kept the connection to itself so far. */
+static void test_overdue(void **state)
+{
+	(void)state;
+	handshake(true);
+	put_ring(SHOP, T3);
+	put_affinity(CLIENT, 0, T3);
+	age_handshakes(NOTED_NS);
+	EXPECT_DROP("a report may be on the way", ACK(), COUNT_SERVICE_PACKETS,
+		    COUNT_HELD_SIGHTING);
+	assert_true(age_sighting(CLIENT, 40000, SHOP, SIGHTING_NS));
+	EXPECT("to where the handshake went", ACK(), XDP_TX, TO_T1(ACK()), COUNT_SERVICE_PACKETS,
+	       COUNT_GUESS_NOTED, COUNT_FORWARDED_PACKETS);
+	EXPECT("noted again", ACK(), XDP_TX, TO_T1(ACK()), NOTED);
+	age_handshakes(NOTED_NS);
+	put_connection(CLIENT, 40000, SHOP, T3, CONNECTION_OPEN);
+	EXPECT("somebody else has reported it", ACK(), XDP_TX, TO_T3(ACK()), CONNECTION);
+	assert_false(has_flow());
+
+	world_reset(NULL);
+	handshake(true);
+	age_handshakes(NOTED_NS);
+	EXPECT_DROP("overdue", ACK(), COUNT_SERVICE_PACKETS, COUNT_HELD_SIGHTING);
+	assert_true(age_sighting(CLIENT, 40000, SHOP, SIGHTING_NS));
+	put_ring(SHOP, T3);
+	set_flags(T1, TARGET_DEAD | TARGET_RESOLVED | TARGET_IN_SYNC);
+	EXPECT("its target is given up", ACK(), XDP_TX, TO_T3(ACK()), COUNT_SERVICE_PACKETS,
+	       COUNT_GUESS_DISTRIBUTED, COUNT_FORWARDED_PACKETS);
 }
 
 /* A target that was given up: a SYN goes elsewhere, what belongs to it goes nowhere. */
@@ -334,6 +363,7 @@ int main(void)
 		cmocka_unit_test_setup(test_report, world_reset),
 		cmocka_unit_test_setup(test_late_report, world_reset),
 		cmocka_unit_test_setup(test_expiry, world_reset),
+		cmocka_unit_test_setup(test_overdue, world_reset),
 		cmocka_unit_test_setup(test_dead_target, world_reset),
 		cmocka_unit_test_setup(test_unusable_target, world_reset),
 		cmocka_unit_test_setup(test_full, world_reset),

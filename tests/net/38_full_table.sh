@@ -42,7 +42,7 @@ wait_until 30 "their flows to be older than a note is believed" noted_for_longer
 report=$(client_end held)
 check_json "no connection broke" "d['opened'] == 560 and d['broken'] == []" "$report"
 check_is "no flow was given up" 0 "$(counter r1 flow_expired)"
-for guess in guess_affinity guess_distributed guess_unsynced; do
+for guess in guess_noted guess_affinity guess_distributed guess_unsynced; do
 	check_is "$guess" 0 "$(counter r1 $guess)"
 done
 

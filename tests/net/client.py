@@ -12,6 +12,7 @@
             broken, did any change its server, did any byte differ
   finish    the server closes first; we keep sending, then close; see server.py
   late      the server closes both sides, we close only after --stop
+  silent    many connections that say nothing until --stop appears: which processes answer then
   reset     ask the server for a row, then reset the connection
   forge     a SYN on the 4-tuple of a connection that is open
 """
@@ -266,6 +267,21 @@ def do_late(options):
     error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     sock.close()
     return {"ended": ended, "error": error}
+
+
+def do_silent(options):
+    list_of_sources = sources(options.source)
+    socks = [connect(options, list_of_sources[number % len(list_of_sources)])
+             for number in range(options.count)]
+    open(options.opened, "w").close()
+    wait_for_file(options.stop, options.timeout)
+    pids, broken = collections.Counter(), []
+    for sock in socks:
+        try:
+            pids[Conversation(sock).ask("who")] += 1
+        except OSError as error:
+            broken.append(str(error))
+    return {"opened": len(socks), "pids": pids, "broken": broken}
 
 
 def do_reset(options):

@@ -177,6 +177,8 @@ def listen(options, port):
     if family == socket.AF_INET6:
         listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, options.only)
     listener.bind((options.bind, port))
+    if options.defer:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, options.defer)
     listener.listen(512)
     if options.steer:
         print("steer:", rows.attach(listener), flush=True)
@@ -197,6 +199,7 @@ def arguments():
     parser.add_argument("--also", type=int, help="a second port")
     parser.add_argument("--only", action="store_true", help="IPv6 alone")
     parser.add_argument("--no-reuseport", action="store_true")
+    parser.add_argument("--defer", type=int, help="accepts with the first data, for so many seconds")
     parser.add_argument("--steer", action="store_true", help="with a reuseport program of its own")
     parser.add_argument("--fork", type=int, default=0, help="so many processes share the listener")
     parser.add_argument("--fd", type=int, help="a listener that was inherited")
