@@ -42,6 +42,7 @@ struct caller {
 	__u32 number; /* of the service */
 	__u32 slot;
 	__u64 instance; /* its id */
+	bool listens;	/* it can have affinities; if not, it can be told how they ended */
 };
 
 static __always_inline __u64 socket_cookie(struct bpf_sock *sk)
@@ -67,8 +68,8 @@ static __always_inline bool is_connection(struct bpf_sock *sk, const struct conn
 	       address_same(&ends.local, &service->key.address);
 }
 
-/* 0, or -EPERM: the socket is no connection of an instance that may ask; -EAGAIN: not yet, Fast
- * Open has given it to the server before its client's handshake is complete. */
+/* 0, or -EPERM: the socket is no connection of an instance; -EAGAIN: not yet, Fast Open has given
+ * it to the server before its client's handshake is complete. */
 static __always_inline int identify(struct bpf_sock *sk, struct caller *caller)
 {
 	struct socket_connection *socket;
@@ -93,8 +94,9 @@ static __always_inline int identify(struct bpf_sock *sk, struct caller *caller)
 	instance = bpf_map_lookup_elem(&instances, &caller->slot);
 	if (!caller->service || !instance || !is_connection(sk, &socket->key, caller->service))
 		return -EPERM;
-	if (instance->state != INSTANCE_READY && instance->state != INSTANCE_DRAINING)
+	if (instance->state == INSTANCE_FREE)
 		return -EPERM;
+	caller->listens = instance->state != INSTANCE_ENDED;
 	caller->instance = instance->id;
 	affinity_key_make(&caller->key, caller->service->scope, caller->service->client_prefix,
 			  &socket->key.client);
@@ -197,6 +199,8 @@ static __always_inline int request(struct bpf_sockopt *ctx)
 		error = identify(ctx->sk, &caller);
 	if (error)
 		return error;
+	if (!caller.listens)
+		return -EPERM;
 	if (caller.service->affinity == AFFINITY_NONE)
 		return -EOPNOTSUPP;
 	claim.pid = bpf_get_current_pid_tgid() >> 32;

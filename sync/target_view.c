@@ -43,6 +43,21 @@ static void add_services(const struct target_part *target, struct json_object *o
 	add_text(object, "service", text);
 }
 
+/* Who asks over its listeners is who accepts there: a worker, where a master listens. When that has
+ * exited nobody can tell who accepts until the next one asks. */
+static uint32_t accepting_pid(const struct target_part *target, const struct instance *instance,
+			      const struct instance_load *load)
+{
+	uint32_t pid = (uint32_t)load->asker;
+	struct process process;
+
+	if (!pid || !pids_are_the_machines() ||
+	    maps_get(&target->agent->maps, MAP_PROCESSES, &pid, &process) ||
+	    process.incarnation != load->asker)
+		return instance->pid;
+	return pid;
+}
+
 static struct json_object *instance_json(const struct target_part *target, __u32 slot)
 {
 	const struct instance_entry *entry = &listeners_table(target->listeners)->instance[slot];
@@ -53,8 +68,7 @@ static struct json_object *instance_json(const struct target_part *target, __u32
 	uint32_t pid;
 
 	maps_get(&target->agent->maps, MAP_INSTANCE_LOAD, &slot, &load);
-	/* Who asks over its listeners is who accepts there: a worker, where a master listens. */
-	pid = load.asker && pids_are_the_machines() ? (uint32_t)load.asker : instance->pid;
+	pid = accepting_pid(target, instance, &load);
 	add_number(object, "id", instance->id);
 	add_services(target, object, slot);
 	add_number(object, "pid", pid);

@@ -96,7 +96,8 @@ struct limpet_affinity_status {
  *
  * Returns 0 or
  *   -EPERM       conn is no connection of a service's instance: a listener, reset, a client's own;
- *                or the table of connections had no room for it
+ *                or the table of connections had no room for it; or the instance's listener is
+ *                closed
  *   -EEXIST      another instance of this node holds the client (see LIMPET_AFFINITY_TAKEOVER)
  *   -EOPNOTSUPP  several processes accept on conn's listener, or the service has no affinity
  *   -ENOSPC      the table of affinities is full, or the instance's quota is reached

@@ -187,7 +187,12 @@ static void test_instance_end(void **state)
 	instance.state = INSTANCE_ENDED;
 	stage_put_instance(pair.instance, &instance);
 	assert_int_not_equal(stage_pair(CLIENT, SERVICE4, 80).instance, pair.instance);
+	/* Its connections go on: no new affinity, but they can be told what became of theirs. */
 	assert_int_equal(stage_ask_default(pair.server), -EPERM);
+	assert_int_equal(stage_status(pair.server).state, LIMPET_AFFINITY_NONE);
+	assert_int_equal(stage_status(pair.server).reason, LIMPET_REASON_INSTANCE);
+	assert_int_equal(limpet_affinity_wait(pair.server, 10), -ENOENT);
+	assert_int_equal(limpet_affinity_release(pair.server), -ENOENT);
 	assert_int_equal(stage_reap(CLIENT), -EAGAIN);
 }
 

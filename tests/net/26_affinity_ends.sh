@@ -57,3 +57,35 @@ check_all_reach "one more, for good measure" "$pid" 30 198.18.0.5
 check_is "limpet affinity release" 0 \
 	"$(on "$(node_of_pid "$pid")" limpet affinity release 198.18.0.5 shop >/dev/null 2>&1; echo $?)"
 ended_everywhere "released by the operator" "$(node_of_pid "$pid")" 198.18.0.5
+
+# The listener ends, the process lives on, and so does the connection, which is told.
+pid=$(client talk --source 198.18.0.6 who | json 'd["answers"][0]')
+node=$(node_of_pid "$pid")
+answer=$(client talk --source 198.18.0.6 who affinity "wait 5000" unlisten status affinity release) || fail "talk"
+check_json "the listener is closed: status says so, and the process can have no more" \
+	"d['answers'][3].endswith(' ok') and '\"none\"' in d['answers'][4] and '\"instance\"' in d['answers'][4] and
+	[a.split()[1] for a in d['answers'][5:]] == ['EPERM', 'ENOENT']" "$answer"
+pid=$(json 'd["answers"][0]' <<<"$answer")
+ended_everywhere "the listener is closed" "$(node_of_pid "$pid")" 198.18.0.6
+check "its process lives" test -e "/proc/$pid"
+check_json "the next connections are distributed anew" "d['failed'] == 0 and '$pid' not in d['answers']" \
+	"$(client many --source 198.18.0.6 --count 30)"
+
+# A master holds the listener and a worker accepts: the worker's end is the affinity's.
+for pid in $(instance_pids t1) $(instance_pids t2); do
+	kill "$pid"
+done
+check_soon "all have ended" 10 instances_are t1 0
+master=$(start_instance t1 --master) || exit 1
+check_soon "a master and its worker are one instance" 10 adopted t1 1
+worker=$(ask_affinity 198.18.0.7) || fail "the worker asks"
+named()
+{
+	[ "$(show t1 instances '[i["pid"] for i in d if i["state"] == "ready"][0]')" = "$1" ]
+}
+check "limpet show instances names the worker" named "$worker"
+kill -9 "$worker"
+ended_everywhere "the worker has exited, its listener is open" t1 198.18.0.7
+check_soon "the next worker asks" 5 eval "next=\$(ask_affinity 198.18.0.7) && [ \$next != $worker ]"
+kill -9 "$(ask_affinity 198.18.0.7)"
+check_soon "the master is named, as nobody has asked since" 5 named "$master"

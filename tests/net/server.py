@@ -14,6 +14,8 @@
   finish                   closes its side first, reads on to the end, logs "finished N SHA256"
   close                    closes at once, without an answer
   kill                     ends the process at once
+  unlisten                 PID ok | PID ERROR      listens no more, and waits until this client's
+                                                   affinity has ended; the process lives on
   rows.py adds the questions that must be refused
 
 Each connection has a thread. Listens with SO_REUSEPORT, on the wildcard of both families unless
@@ -74,6 +76,14 @@ def affinity_wait(sock, limit_ms):
             return "ok"
         if status["state"] == "none":
             return WAIT_ERRORS.get(status["reason"], "ENOENT")
+        if time.monotonic() > end:
+            return "ETIMEDOUT"
+        time.sleep(0.005)  # this is the poll
+
+
+def affinity_ended(sock, limit_ms=5000):
+    end = time.monotonic() + limit_ms / 1000
+    while affinity_status(sock)["state"] != "none":
         if time.monotonic() > end:
             return "ETIMEDOUT"
         time.sleep(0.005)  # this is the poll
@@ -151,6 +161,10 @@ class Connection:
     def do_kill(self):
         os.kill(os.getpid(), signal.SIGKILL)
 
+    def do_unlisten(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.say(self.attempt(affinity_ended, self.sock))
+
     def do_row(self, name, *arguments):
         rows.run(self, name, *arguments)
 
@@ -187,9 +201,18 @@ def listen(options, port):
 
 def serve(listener):
     while True:
-        sock, _ = listener.accept()
+        try:
+            sock, _ = listener.accept()
+        except OSError:
+            threading.Event().wait()  # it listens no more
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         threading.Thread(target=Connection(sock, listener).serve, daemon=True).start()
+
+
+def keep_a_worker():
+    """A master listens, its worker accepts; when that has ended, the next one does."""
+    while worker := os.fork():
+        os.waitpid(worker, 0)
 
 
 def arguments():
@@ -202,6 +225,7 @@ def arguments():
     parser.add_argument("--defer", type=int, help="accepts with the first data, for so many seconds")
     parser.add_argument("--steer", action="store_true", help="with a reuseport program of its own")
     parser.add_argument("--fork", type=int, default=0, help="so many processes share the listener")
+    parser.add_argument("--master", action="store_true", help="a worker of this process accepts")
     parser.add_argument("--fd", type=int, help="a listener that was inherited")
     return parser.parse_args()
 
@@ -212,6 +236,9 @@ def main():
     for _ in range(options.fork):
         if os.fork() == 0:
             break
+    if options.master:
+        print("listening", os.getpid(), flush=True)
+        keep_a_worker()
     if options.also:
         threading.Thread(target=serve, args=(listen(options, options.also),), daemon=True).start()
     print("listening", os.getpid(), flush=True)
