@@ -17,14 +17,8 @@ int apply_open(const struct config *config, struct maps *maps)
 	const char *surplus = NULL;
 	int error = maps_open(maps, config->pin_path);
 
-	if (error == -ENOENT) {
-		log_error("Limpet is not loaded at %s: run `limpet load`", config->pin_path);
-		return error;
-	}
 	if (error) {
-		log_error("%s: the pinned maps cannot be used: %s%s", config->pin_path,
-			  strerror(-error),
-			  error == -EPROTO ? "; another program's, or another layout's" : "");
+		bpffs_unusable(config, error, "");
 		return error;
 	}
 	if (!config->has_router && maps->fd[MAP_ROLE] >= 0)

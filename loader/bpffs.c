@@ -110,6 +110,20 @@ int bpffs_lock(const struct config *config)
 	return fd;
 }
 
+void bpffs_unusable(const struct config *config, int error, const char *what)
+{
+	const char *path = config->pin_path;
+
+	if (error == -ENOENT)
+		log_error("%sLimpet is not loaded at %s: run `limpet load`", what, path);
+	else if (error == -EACCES || error == -EPERM)
+		log_error("%s%s: %s: run it as root", what, path, strerror(-error));
+	else
+		log_error("%s%s: the pinned maps cannot be used: %s%s", what, path,
+			  strerror(-error),
+			  error == -EPROTO ? "; another program's, or another layout's" : "");
+}
+
 bool bpffs_exists(const struct config *config, const char *directory)
 {
 	char path[PATH_SIZE];

@@ -20,6 +20,9 @@ int bpffs_lock(const struct config *config);
 /* The same, but -ENOENT without a word if there is no PIN_PATH. */
 int bpffs_lock_present(const struct config *config);
 
+/* One line on standard error, behind `what`: why the pinned maps cannot be used (an error of
+ * maps_open). */
+void bpffs_unusable(const struct config *config, int error, const char *what);
 bool bpffs_exists(const struct config *config, const char *directory);
 /* PIN_PATH/DIRECTORY and, below it, node, router, target, programs, links: empty. */
 int bpffs_make(const struct config *config, const char *directory);

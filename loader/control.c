@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bpffs.h"
 #include "layout.h"
 #include "log.h"
 
@@ -262,8 +263,7 @@ void control_unavailable(const struct config *config, int error, const char *wha
 
 	snprintf(path, sizeof(path), "%s/" LAYOUT_DIRECTORY, config->pin_path);
 	if (access(path, F_OK))
-		log_error("%sLimpet is not loaded at %s: run `limpet load`", what,
-			  config->pin_path);
+		bpffs_unusable(config, -errno, what);
 	else if (!control_agent_runs(config))
 		log_error("%slimpetd of this node is not running: start it (systemctl start "
 			  "limpetd)",

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* main.c - `limpet`: which command, which configuration. */
+#include <errno.h>
 #include <getopt.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@ static const struct command {
 	enum {
 		TAKES_FILE = 1,	  /* its argument is the configuration file */
 		NEEDS_PLACES = 2, /* alone, so a configuration that is wrong does not stop it */
+		SHOWS = 4,	  /* what it prints is what it is for */
 	} flags;
 } commands[] = {
 	{"load", "",
@@ -26,14 +28,14 @@ static const struct command {
 	 "apply a changed configuration; nothing at all if it is wrong", command_reload, 0},
 	{"check", "[FILE]", "check the configuration, and this machine against it", command_check,
 	 TAKES_FILE},
-	{"status", "[--json]", "this node in a few lines", command_status, 0},
+	{"status", "[--json]", "this node in a few lines", command_status, SHOWS},
 	{"show",
 	 "services|targets|instances|connections|affinities|routers|sync [--service S] "
 	 "[--client ADDRESS] [--json]",
-	 "tables", command_show, 0},
+	 "tables", command_show, SHOWS},
 	{"explain", "CLIENT[:PORT] SERVICE", "why this client goes where it goes", command_explain,
-	 0},
-	{"monitor", "", "events as they happen, one JSON object a line", command_monitor, 0},
+	 SHOWS},
+	{"monitor", "", "events as they happen, one JSON object a line", command_monitor, SHOWS},
 	{"affinity", "release CLIENT SERVICE", "end an affinity (at the target)", command_affinity,
 	 0},
 	{"drain", "[instance ID] [--wait] [--timeout T] [--end-affinities]",
@@ -87,6 +89,7 @@ static int take_options(int argc, char **argv, struct options *options)
 			options->file = options->file_missing ? NULL : argv[i];
 		} else if (!strncmp(argv[i], "--config=", 9)) {
 			options->file = argv[i] + 9;
+			options->file_missing = !*options->file;
 		} else if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
 			options->help = true;
 		} else if (!strcmp(argv[i], "--version")) {
@@ -143,6 +146,10 @@ static int run(const struct command *command, const char *file, int argc, char *
 	}
 	status = command->run(config, argc, argv);
 	config_free(config);
+	if ((fflush(stdout) || ferror(stdout)) && command->flags & SHOWS && !status) {
+		log_error("standard output cannot be written: %s", strerror(errno));
+		return 1;
+	}
 	return status;
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bpffs.h"
 #include "log.h"
 
 struct element_array {
@@ -63,9 +64,7 @@ struct node *node_open(const struct config *config)
 	node->config = config;
 	result = maps_open(&node->maps, config->pin_path);
 	if (result) {
-		log_error("%s: %s", config->pin_path,
-			  result == -ENOENT ? "Limpet is not loaded here; run `limpet load`"
-					    : strerror(-result));
+		bpffs_unusable(config, result, "");
 		free(node);
 		return NULL;
 	}

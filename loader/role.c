@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "bpffs.h"
 #include "commands.h"
 #include "control.h"
 #include "log.h"
@@ -72,8 +73,7 @@ static int set_role(const struct config *config, int argc, char **argv, enum rol
 	}
 	result = maps_open(&maps, config->pin_path);
 	if (result) {
-		log_error("Limpet is not loaded at %s: %s; run `limpet load`", config->pin_path,
-			  strerror(-result));
+		bpffs_unusable(config, result, "");
 		return 1;
 	}
 	if (maps.fd[MAP_ROLE] < 0) {

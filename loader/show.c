@@ -63,7 +63,7 @@ static int check_service(const struct show *show, const struct node *node)
 {
 	const char *name = show->filter.service;
 
-	for (int i = 0; name && i < MAX_SERVICES; i++)
+	for (int i = 0; name && *name && i < MAX_SERVICES; i++)
 		if ((node->is_router && !strcmp(node->router_services[i].name, name)) ||
 		    (node->is_target && !strcmp(node->target_services[i].name, name)))
 			return 0;

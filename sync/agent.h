@@ -76,7 +76,7 @@ int target_reload(struct target_part *target, const struct config *config);
 int target_drain(struct target_part *target, uint64_t instance, bool end_affinities);
 int target_resume(struct target_part *target, uint64_t instance);
 int target_release(struct target_part *target, const struct address *client,
-		   const char *service); /* -ENOENT */
+		   const char *service); /* -ENOENT; -ENXIO: no such service */
 struct json_object *target_routers_json(const struct target_part *target);
 struct json_object *target_sync_json(const struct target_part *target);
 struct json_object *target_instances_json(const struct target_part *target);

@@ -266,6 +266,7 @@ static void post_release(struct agent *agent, struct evhttp_request *request,
 {
 	const char *client = parameter(query, "client"), *service = parameter(query, "service");
 	struct address address;
+	int result;
 
 	if (!agent->target) {
 		reply_result(
@@ -278,8 +279,12 @@ static void post_release(struct agent *agent, struct evhttp_request *request,
 			     "parameters client (an address) and service are missing");
 		return;
 	}
-	reply_result(request, target_release(agent->target, &address, service),
-		     "no such service, or no affinity of this client");
+	result = target_release(agent->target, &address, service);
+	if (result == -ENXIO)
+		reply_result(request, -ENOENT,
+			     "no such service; `limpet show services` lists them");
+	else
+		reply_result(request, result, "this client has no affinity here");
 }
 
 static bool read_instance(struct evkeyvalq *query, uint64_t *instance)
@@ -301,8 +306,9 @@ static void post_drain(struct agent *agent, struct evhttp_request *request, stru
 
 	if (!agent->target || !read_instance(query, &instance)) {
 		reply_result(request, agent->target ? -EINVAL : -ENOENT,
-			     agent->target ? "parameter instance is not an id"
-					   : "drained at the target itself; this node is none");
+			     agent->target
+				     ? "parameter instance is not an id"
+				     : "targets are drained by themselves; this node is none");
 		return;
 	}
 	reply_result(request,
@@ -317,8 +323,9 @@ static void post_resume(struct agent *agent, struct evhttp_request *request,
 
 	if (!agent->target || !read_instance(query, &instance)) {
 		reply_result(request, agent->target ? -EINVAL : -ENOENT,
-			     agent->target ? "parameter instance is not an id"
-					   : "drained at the target itself; this node is none");
+			     agent->target
+				     ? "parameter instance is not an id"
+				     : "targets are drained by themselves; this node is none");
 		return;
 	}
 	reply_result(request, target_resume(agent->target, instance),

@@ -350,7 +350,7 @@ int target_release(struct target_part *target, const struct address *client, con
 	struct target_affinity affinity;
 
 	if (number < 0)
-		return -ENOENT;
+		return -ENXIO;
 	key.scope = target->numbers->service[number].scope;
 	address_mask(&key.client, target->numbers->service[number].client_prefix);
 	if (read_affinity(target, &key, &affinity))

@@ -81,6 +81,18 @@ wrong 2 t1 "unknown option '-1'" drain instance -1
 wrong 2 t1 "no instance's id" drain instance 1x
 wrong 1 t1 "no such instance" drain instance 999
 wrong 1 r1 "this node is none" drain
+wrong 1 t1 "no such service" affinity release 198.18.0.1 none
+wrong 1 t1 "this client has no affinity here" affinity release 198.18.9.9 shop
+wrong 1 r1 "no service ''" show connections --service ""
+wrong 2 r1 "--config needs a file" --config= status
+for words in status "show connections --json" "show targets" "explain 198.18.0.1 shop" monitor; do
+	check_is "$words, to a full device" "1: limpet: standard output cannot be written: No space left on device" \
+		"$(on r1 sh -c "limpet $words 2>&1 >/dev/full; echo \$?" | tac | tr '\n' ' ' | sed 's/ /: /; s/ $//')"
+done
+for words in status "show sync" "show connections" ready monitor drain activate; do
+	said=$(on t1 setpriv --reuid=65534 --regid=65534 --clear-groups sh -c "limpet $words" 2>&1)
+	check "$words, not as root: $said" grep -qx "limpet: .*/sys/fs/bpf/limpet: Permission denied: run it as root" <<<"$said"
+done
 wrong 1 r1 "its session is open" forget t1
 wrong 1 r1 "no such target" forget nobody
 check_json "none of these has drained anything" "{i['state'] for i in d} == {'ready'}" \
