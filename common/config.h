@@ -75,8 +75,8 @@ struct config {
 
 /* 0, or -errno with one line in error. Checks the file alone: syntax, keys, ranges, overlaps. */
 int config_load(const char *path, struct config **config, char error[CONFIG_ERROR]);
-/* Checks it against this machine: interfaces exist, keys can be read and match, the cgroup and a
- * bpffs are there. */
+/* Checks it against this machine: interfaces exist, keys can be read and match, the cgroup, a
+ * bpffs and limpetd's directories are there, or can be made. */
 int config_check_machine(const struct config *config, char error[CONFIG_ERROR]);
 /* Does this machine have the node's own addresses? 0, or -EADDRNOTAVAIL with one line in error:
  * while it boots they may still be to come. */

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -98,6 +99,24 @@ static int check_cgroup(const struct checking *checking)
 			     "DIRECTORY, and name it here)",
 			     cgroup);
 	return 0;
+}
+
+/* A directory that limpetd makes if it is not there: it can make the last of the path. */
+static int check_directory(const struct checking *checking, const char *key, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	struct stat status;
+	char parent[4096];
+
+	if (!stat(path, &status))
+		return S_ISDIR(status.st_mode)
+			       ? 0
+			       : WRONG(checking, key, "%s: %s is no directory", key, path);
+	snprintf(parent, sizeof(parent), "%.*s", slash == path ? 1 : (int)(slash - path), path);
+	if (!stat(parent, &status) && S_ISDIR(status.st_mode))
+		return 0;
+	return WRONG(checking, key, "%s: %s cannot be made: there is no directory %s", key, path,
+		     parent);
 }
 
 /* OpenSSL's reason for the last failure, in its words. */
@@ -278,6 +297,10 @@ int config_check_machine(const struct config *config, char error[CONFIG_ERROR])
 		wrong = check_cgroup(&checking);
 	if (!wrong)
 		wrong = check_pin_path(&checking);
+	if (!wrong)
+		wrong = check_directory(&checking, "runtime_directory", config->runtime_directory);
+	if (!wrong)
+		wrong = check_directory(&checking, "state_directory", config->state_directory);
 	if (!wrong)
 		wrong = check_tls(&checking);
 	document_close(&document);

@@ -47,6 +47,8 @@ row r1 "a service of the loopback" '0,/address: 203.0.113.10$/s//address: 127.0.
 row r1 "a link-local service" '0,/address: 203.0.113.10$/s//address: fe80::1/' 'fe80::1 is link-local'
 row r1 "pins elsewhere than on a bpffs" '$ s/$/\npin_path: \/run\/pins/' 'pin_path: .* not on a bpffs'
 row r1 "pins nowhere" '$ s/$/\npin_path: \/nowhere\/pins/' 'pin_path: .*No such file'
+row r1 "no directory for what runs" '$ s/$/\nruntime_directory: \/nowhere\/run/' 'runtime_directory: .* no directory /nowhere'
+row t1 "no directory for what stays" '$ s/$/\nstate_directory: limpet.yaml/' 'state_directory: .* is no directory'
 row r1 "no such file" 's/key: r1.key/key: nokey.key/' 'nokey\.key'
 row r1 "another node's key" 's/ca: ca.pem, certificate: r1.pem, key: r1.key/ca: ca.pem, certificate: r1.pem, key: ca.pem/' 'ca\.pem'
 row r1 "no such mode" 's/standby_sync: .*/standby_sync: sometimes/' 'sometimes|standby_sync'
