@@ -45,14 +45,14 @@ anew='needs .limpet unload., with the former configuration, and .limpet load.; n
 
 refused r1 listen '/^  listen:/s/7562/7563/' "limpet.yaml:[0-9]+: router.listen: has changed; that $restart"
 refused r1 state_directory '$ s/$/\nstate_directory: \/var\/lib\/other/' "limpet.yaml:[0-9]+: state_directory: has changed; that $restart"
-refused r1 runtime_directory '$ s/$/\nruntime_directory: \/run\/other/' "another runtime_directory than /run/other, which $anew"
-refused t1 runtime_directory '$ s/$/\nruntime_directory: \/run\/other/' "another runtime_directory than /run/other, which $anew"
+refused r1 runtime_directory '$ s/$/\nruntime_directory: \/run\/limpet\/other/' "another runtime_directory than /run/limpet/other, which $anew"
+refused t1 runtime_directory '$ s/$/\nruntime_directory: \/run\/limpet\/other/' "another runtime_directory than /run/limpet/other, which $anew"
 refused r1 tables '$ s/$/\ntables: { connections: 5000 }/' 'tables: [a-z]+ has room for .* needs .limpet unload. and .limpet load.'
 on t1 mkdir /sys/fs/cgroup/other || exit 1
 refused t1 cgroup 's/^  interfaces:.*/&\n  cgroup: \/sys\/fs\/cgroup\/other/' 'cgroup /sys/fs/cgroup/other: .* another one: run .limpet load.'
 
 # ---- a limpetd that the configuration does not lead to
-sed '$ s/$/\nruntime_directory: \/run\/other/' "$(file r1)" >"$LAB_DIR/r1/etc/other.yaml"
+sed '$ s/$/\nruntime_directory: \/run\/limpet\/other/' "$(file r1)" >"$LAB_DIR/r1/etc/other.yaml"
 said=$(on r1 limpetd --config /etc/limpet/other.yaml 2>&1)
 check_is "a second limpetd is refused" 1 $?
 check "and says why: $said" grep -q "limpet/v1: held by another limpetd, with another runtime_directory" <<<"$said"
