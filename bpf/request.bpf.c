@@ -381,7 +381,7 @@ static __always_inline int why_not(const struct caller *caller, struct target_af
 /* In force for the caller, or why not. -EAGAIN: not to be told just now. A function of its own:
  * within its caller's loop clang has that end by falling through to its head, which 6.1 does not
  * load. */
-static __noinline int status_now(struct limpet_affinity_status *status, const struct caller *caller)
+SUBPROGRAM int status_now(struct limpet_affinity_status *status, const struct caller *caller)
 {
 	__u64 now_ns = bpf_ktime_get_ns(), id = 0;
 	struct target_affinity *affinity;

@@ -266,7 +266,7 @@ static void test_overdue(void **state)
 	age_handshakes(NOTED_NS);
 	EXPECT_DROP("a report may be on the way", ACK(), COUNT_SERVICE_PACKETS,
 		    COUNT_HELD_SIGHTING);
-	assert_true(age_sighting(CLIENT, 40000, SHOP, SIGHTING_NS));
+	assert_int_equal(age_sightings(SIGHTING_NS), 1);
 	EXPECT("to where the handshake went", ACK(), XDP_TX, TO_T1(ACK()), COUNT_SERVICE_PACKETS,
 	       COUNT_GUESS_NOTED, COUNT_FORWARDED_PACKETS);
 	EXPECT("noted again", ACK(), XDP_TX, TO_T1(ACK()), NOTED);
@@ -279,7 +279,7 @@ static void test_overdue(void **state)
 	handshake(true);
 	age_handshakes(NOTED_NS);
 	EXPECT_DROP("overdue", ACK(), COUNT_SERVICE_PACKETS, COUNT_HELD_SIGHTING);
-	assert_true(age_sighting(CLIENT, 40000, SHOP, SIGHTING_NS));
+	assert_int_equal(age_sightings(SIGHTING_NS), 1);
 	put_ring(SHOP, T3);
 	set_flags(T1, TARGET_DEAD | TARGET_RESOLVED | TARGET_IN_SYNC);
 	EXPECT("its target is given up", ACK(), XDP_TX, TO_T3(ACK()), COUNT_SERVICE_PACKETS,
