@@ -368,8 +368,8 @@ const char *forward_reason(void)
 
 bool forward_guessed(void)
 {
-	return counted[COUNT_GUESS_UNSYNCED] || counted[COUNT_GUESS_AFFINITY] ||
-	       counted[COUNT_GUESS_DISTRIBUTED];
+	return counted[COUNT_GUESS_UNSYNCED] || counted[COUNT_GUESS_NOTED] ||
+	       counted[COUNT_GUESS_AFFINITY] || counted[COUNT_GUESS_DISTRIBUTED];
 }
 
 bool forward_guessed_missing(void)

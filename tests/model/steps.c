@@ -36,7 +36,7 @@ bool reaches(const struct node_router *router, unsigned int target)
 /* ------------------------------------------------------------------------------------------------
  * agents and sessions */
 
-static void do_event(void)
+void do_event(void)
 {
 	struct node_target *target = any_target();
 
@@ -52,7 +52,7 @@ static struct wire *any_wire(void)
 	return world.targets[target].slow_streams ? NULL : any_router()->wires[target];
 }
 
-static void do_send(void)
+void do_send(void)
 {
 	struct wire *wire = any_wire();
 
@@ -60,7 +60,7 @@ static void do_send(void)
 		wire_send_up(wire);
 }
 
-static void do_router_read(void)
+void do_router_read(void)
 {
 	struct wire *wire = any_wire();
 
@@ -68,7 +68,7 @@ static void do_router_read(void)
 		wire_read_up(wire);
 }
 
-static void do_target_read(void)
+void do_target_read(void)
 {
 	struct wire *wire = any_wire();
 
@@ -77,7 +77,7 @@ static void do_target_read(void)
 }
 
 /* A busy target needs more than the usual time, but less than its flows are believed. */
-static void do_be_slow(void)
+void do_be_slow(void)
 {
 	struct node_target *target = any_target();
 	unsigned int kind = draw(3);
@@ -91,7 +91,7 @@ static void do_be_slow(void)
 	     kind != 0 ? " its streams stand still" : "");
 }
 
-static void do_publish(void)
+void do_publish(void)
 {
 	router_publish(any_router());
 }
@@ -101,12 +101,12 @@ static void do_notice_role(void)
 	router_notice_role(any_router());
 }
 
-static void do_break(void)
+void do_break(void)
 {
 	wire_break(any_target(), any_router(), 0);
 }
 
-static void do_reconnect(void)
+void do_reconnect(void)
 {
 	struct node_target *target = any_target();
 	struct node_router *router = any_router();
@@ -207,7 +207,7 @@ static void do_router_agent_start(void)
 		router_start_agent(router);
 }
 
-static void kill_router(struct node_router *router)
+void kill_router(struct node_router *router)
 {
 	note("r%u loses power", router->n);
 	if (router->mirror)
@@ -261,7 +261,7 @@ void activate_owners(void)
 }
 
 /* A router that has lost the address is told so before it can have it again. */
-static void do_hand_back(void)
+void do_hand_back(void)
 {
 	struct node_router *other = &world.routers[1 - world.owner];
 
@@ -284,127 +284,6 @@ static void do_split(void)
 		note("both routers take the address");
 	else
 		note("r%u alone has the address again", world.owner);
-}
-
-static void some_traffic(unsigned int packets)
-{
-	for (unsigned int i = 0; i < packets; i++) {
-		if (chance(30))
-			do_connect();
-		if (chance(50))
-			do_data();
-		do_deliver();
-		world.now_us += 10;
-	}
-}
-
-static void take_over(void)
-{
-	if (chance(50) && world.routers[0].up && world.routers[1].up)
-		kill_router(&world.routers[world.owner]);
-	else
-		do_hand_back();
-	activate_owners();
-	for (unsigned int i = 0; i < ROUTERS; i++)
-		router_notice_role(&world.routers[i]);
-}
-
-static void restart_router_agent(void)
-{
-	struct node_router *router = any_router();
-
-	if (!router->up)
-		return;
-	if (router->mirror)
-		router_stop_agent(router);
-	router_start_agent(router);
-	do_reconnect();
-}
-
-/* Scenes that chance alone seldom plays: several targets claim, and the routers' roles change... */
-static void do_rivalry(void)
-{
-	static void (*const moves[])(void) = {do_event, do_send, do_router_read, do_target_read};
-
-	for (unsigned int i = 0; i < 8; i++) {
-		do_request();
-		if (chance(15))
-			do_release();
-		if (chance(10))
-			do_break();
-		if (chance(10) && !two_active())
-			take_over();
-		if (chance(5))
-			restart_router_agent();
-		for (unsigned int j = draw(40); j; j--) {
-			moves[draw(4)]();
-			world.now_us += 10;
-		}
-		do_publish();
-		some_traffic(8);
-	}
-}
-
-/* ... and the address moves while a target has not told what has
- * just begun there. */
-static void do_busy_takeover(void)
-{
-	if (two_active())
-		return;
-	do_be_slow();
-	some_traffic(40);
-	if (chance(50))
-		do_request();
-	take_over();
-	for (unsigned int i = 0; i < 3; i++) {
-		some_traffic(20);
-		let_pass(300);
-	}
-	some_traffic(20);
-}
-
-/* The address comes and goes while the answer to a barrier is on its way, and what begins in
- * between is not told. */
-static void do_flapping(void)
-{
-	if (two_active())
-		return;
-	take_over();
-	for (unsigned int i = draw(40); i; i--)
-		(chance(50) ? do_target_read : do_send)();
-	take_over();
-	some_traffic(10);
-	do_be_slow();
-	some_traffic(20);
-	take_over();
-	for (unsigned int i = 0; i < 4; i++) {
-		let_pass(300);
-		some_traffic(10);
-	}
-}
-
-/* Nobody who is there remembers the clock: the routers lose power while a target has no agent, and
- * another claims its client. */
-static void do_amnesia(void)
-{
-	struct node_target *target = any_target();
-
-	if (!target->mirror || !world.routers[0].up || !world.routers[1].up)
-		return;
-	target_stop_agent(target, 0);
-	for (unsigned int i = 0; i < ROUTERS; i++) {
-		router_set_role(&world.routers[i], ROLE_STANDBY);
-		if (world.routers[i].mirror)
-			router_stop_agent(&world.routers[i]);
-		router_boot(&world.routers[i]);
-		router_start_agent(&world.routers[i]);
-	}
-	let_pass(12000);
-	for (unsigned int i = 0; i < 4; i++) {
-		some_traffic(20);
-		do_request();
-		let_pass(300);
-	}
 }
 
 static void do_cut(void)

@@ -189,6 +189,23 @@ void return_routers(void);
 void return_targets(void);
 void heal(void);
 
+void kill_router(struct node_router *router);
+void do_hand_back(void);
+void do_event(void);
+void do_send(void);
+void do_router_read(void);
+void do_target_read(void);
+void do_break(void);
+void do_publish(void);
+void do_reconnect(void);
+void do_be_slow(void);
+
+/* scenes.c */
+void do_rivalry(void);
+void do_busy_takeover(void);
+void do_flapping(void);
+void do_amnesia(void);
+
 /* traffic.c */
 void do_deliver(void);
 void do_connect(void);
