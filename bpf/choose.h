@@ -208,8 +208,11 @@ struct knowledge {
  * Any other packet that belongs to nothing that is known: a wrong guess is a RST (promise 4). Where
  * a handshake went whose target has not reported it is the best guess of all: its kernel may wait
  * for the client's first data, or for room in the listener's queue, before the connection is there.
+ * That target, or NO_NUMBER, and the lower half of its SYN's number come by value: the verifier
+ * would follow each thing that may be known into here.
  */
-static __noinline int choose_unknown(const struct question *question, const struct knowledge *known)
+static __noinline int choose_unknown(const struct question *question, __u32 overdue,
+				     __u32 overdue_isn)
 {
 	__u64 since_ns = question->service->since_ns;
 	__u32 isn = question->tcp->sequence;
@@ -229,10 +232,10 @@ static __noinline int choose_unknown(const struct question *question, const stru
 		count(COUNT_HELD_SIGHTING);
 		return CHOICE_DROP;
 	}
-	if (known->is_overdue && !target_dead(known->noted.target)) {
+	if (overdue != NO_NUMBER && !target_dead(overdue)) {
 		count(COUNT_GUESS_NOTED);
-		choice = known->noted.target;
-		isn = known->noted.isn;
+		choice = overdue;
+		isn = overdue_isn;
 		goto note;
 	}
 	if (!standing.in_sync) {
@@ -413,7 +416,7 @@ static __always_inline int choose_other(const struct question *question,
 	}
 	if (is_open(known) || (known->has_report && !lingers_in_doubt(question)))
 		return known_target(known->reported.target, COUNT_FLOW_CONNECTION);
-	return choose_unknown(question, known);
+	return choose_unknown(question, known->is_overdue ? noted->target : NO_NUMBER, noted->isn);
 }
 
 /* What the fast path remembers of a flow that is no SYN's, if its target is to be had; or NO_FLOW.
