@@ -89,10 +89,13 @@ for words in status "show connections --json" "show targets" "explain 198.18.0.1
 	check_is "$words, to a full device" "1: limpet: standard output cannot be written: No space left on device" \
 		"$(on r1 sh -c "limpet $words 2>&1 >/dev/full; echo \$?" | tac | tr '\n' ' ' | sed 's/ /: /; s/ $//')"
 done
+# By its descriptor: nobody may not get to where it was built.
+exec 9<"$LIMPET_BUILD/limpet"
 for words in status "show sync" "show connections" ready monitor drain activate; do
-	said=$(on t1 setpriv --reuid=65534 --regid=65534 --clear-groups sh -c "limpet $words" 2>&1)
+	said=$(on t1 setpriv --reuid=65534 --regid=65534 --clear-groups sh -c "/proc/self/fd/9 $words" 2>&1)
 	check "$words, not as root: $said" grep -qx "limpet: .*/sys/fs/bpf/limpet: Permission denied: run it as root" <<<"$said"
 done
+exec 9<&-
 wrong 1 r1 "its session is open" forget t1
 wrong 1 r1 "no such target" forget nobody
 check_json "none of these has drained anything" "{i['state'] for i in d} == {'ready'}" \
