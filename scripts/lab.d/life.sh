@@ -106,10 +106,18 @@ lab_up()
 # lab_up, and Limpet on every node; r1 is the active router.
 lab_serve()
 {
-	local node
+	local node load loads=()
 
+	# The kernel goes through every program: most of the time that all of this takes.
 	for node in $(lab_nodes | grep '^[rt]'); do
-		node_serve "$node" || return 1
+		on "$node" limpet load &
+		loads+=($!)
+	done
+	for load in "${loads[@]}"; do
+		wait "$load" || return 1
+	done
+	for node in $(lab_nodes | grep '^[rt]'); do
+		start_limpetd "$node" || return 1
 	done
 	takeover r1
 	lab_wait_ready
