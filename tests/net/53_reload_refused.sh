@@ -19,7 +19,7 @@ file()
 # state NODE: what a reload could have changed, without what changes by itself.
 state()
 {
-	on "$1" limpet show services --json
+	on "$1" limpet show services --json | sed -E 's/,"ready_instances":[0-9]+//'
 	on "$1" bpftool map dump pinned "$LAB_PIN/node/settings"
 }
 
