@@ -219,6 +219,16 @@ int maps_walk(const struct maps *maps, enum map_id id,
 	}
 }
 
+int maps_get_all(const struct maps *maps, enum map_id id, void *elements, __u32 count)
+{
+	size_t size = descriptions[id].value_size;
+	int error = 0;
+
+	for (__u32 i = 0; i < count && !error; i++)
+		error = maps_get(maps, id, &i, (char *)elements + i * size);
+	return error;
+}
+
 /* One counter's values, into room for one of each CPU. */
 static int sum_counter(const struct maps *maps, __u32 counter, __u64 *each, int cpus, __u64 *sum)
 {

@@ -88,6 +88,9 @@ int maps_add(const struct maps *maps, enum map_id id, const void *key,
 	     const void *value); /* -EEXIST */
 int maps_delete(const struct maps *maps, enum map_id id, const void *key);
 
+/* The first `count` elements of an array, into elements[count] of its values. */
+int maps_get_all(const struct maps *maps, enum map_id id, void *elements, __u32 count);
+
 /* Call each(context, key, value) for every entry of a hash map (in batches, which under churn miss
  * and double nothing) or every element of an array; stops when it returns nonzero, and returns
  * that. */

@@ -8,33 +8,9 @@
 #include "bpffs.h"
 #include "log.h"
 
-struct element_array {
-	void *elements;
-	size_t size, count;
-};
-
-static int copy_element(void *context, const void *key, const void *value)
-{
-	struct element_array *array = context;
-	__u32 index;
-
-	memcpy(&index, key, sizeof(index));
-	if (index < array->count)
-		memcpy((char *)array->elements + index * array->size, value, array->size);
-	return 0;
-}
-
-static int read_array(const struct node *node, enum map_id id, void *elements, size_t size,
-		      size_t count)
-{
-	struct element_array array = {elements, size, count};
-
-	return maps_walk(&node->maps, id, copy_element, &array);
-}
-
 #define READ_ARRAY(node, id, member)                                                               \
-	read_array(node, id, (node)->member, sizeof(*(node)->member),                              \
-		   sizeof((node)->member) / sizeof(*(node)->member))
+	maps_get_all(&(node)->maps, id, (node)->member,                                            \
+		     sizeof((node)->member) / sizeof(*(node)->member))
 
 static int read_router(struct node *node)
 {

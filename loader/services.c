@@ -53,22 +53,6 @@ static int read_references(const struct maps *maps, struct references *reference
 	return error;
 }
 
-static int copy_service(void *context, const void *key, const void *value)
-{
-	struct router_service *services = context;
-
-	memcpy(&services[*(const __u32 *)key], value, sizeof(*services));
-	return 0;
-}
-
-static int copy_scope(void *context, const void *key, const void *value)
-{
-	struct scope *scopes = context;
-
-	memcpy(&scopes[*(const __u32 *)key], value, sizeof(*scopes));
-	return 0;
-}
-
 static int find_service(const struct router_service *services, const struct service_key *key)
 {
 	for (int i = 0; i < MAX_SERVICES; i++)
@@ -198,9 +182,9 @@ struct services_plan *services_plan(const struct config *config, const struct ma
 		return NULL;
 	}
 	plan->now_ns = now_ns();
-	error = maps_walk(maps, MAP_ROUTER_SERVICES, copy_service, plan->before);
+	error = maps_get_all(maps, MAP_ROUTER_SERVICES, plan->before, MAX_SERVICES);
 	if (!error)
-		error = maps_walk(maps, MAP_ROUTER_SCOPES, copy_scope, plan->scopes_before);
+		error = maps_get_all(maps, MAP_ROUTER_SCOPES, plan->scopes_before, MAX_SERVICES);
 	if (error)
 		log_error("the router's services cannot be read: %s", strerror(-error));
 	else

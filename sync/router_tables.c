@@ -120,58 +120,17 @@ int router_open_program(struct router_part *router)
 /* ------------------------------------------------------------------------------------------------
  * services */
 
-static int take_service(void *context, const void *key, const void *value)
-{
-	struct router_part *router = context;
-	__u32 number = *(const __u32 *)key;
-
-	if (number < MAX_SERVICES)
-		memcpy(&router->services[number], value, sizeof(router->services[number]));
-	return 0;
-}
-
-static int take_scope(void *context, const void *key, const void *value)
-{
-	struct router_part *router = context;
-	__u32 number = *(const __u32 *)key;
-
-	if (number < MAX_SERVICES)
-		memcpy(&router->scopes[number], value, sizeof(router->scopes[number]));
-	return 0;
-}
-
-static int take_service_state(void *context, const void *key, const void *value)
-{
-	struct router_part *router = context;
-	__u32 number = *(const __u32 *)key;
-
-	if (number < MAX_SERVICES)
-		memcpy(&router->service_state[number], value,
-		       sizeof(router->service_state[number]));
-	return 0;
-}
-
-static int take_unserved(void *context, const void *key, const void *value)
-{
-	struct router_part *router = context;
-	__u32 number = *(const __u32 *)key;
-
-	if (number < MAX_SERVICES)
-		memcpy(&router->unserved[number], value, sizeof(router->unserved[number]));
-	return 0;
-}
-
 int router_read_services(struct router_part *router)
 {
 	const struct maps *maps = &router->agent->maps;
-	int error = maps_walk(maps, MAP_ROUTER_SERVICES, take_service, router);
+	int error = maps_get_all(maps, MAP_ROUTER_SERVICES, router->services, MAX_SERVICES);
 
 	if (!error)
-		error = maps_walk(maps, MAP_ROUTER_SCOPES, take_scope, router);
+		error = maps_get_all(maps, MAP_ROUTER_SCOPES, router->scopes, MAX_SERVICES);
 	if (!error)
-		error = maps_walk(maps, MAP_SERVICE_STATE, take_service_state, router);
+		error = maps_get_all(maps, MAP_SERVICE_STATE, router->service_state, MAX_SERVICES);
 	if (!error)
-		error = maps_walk(maps, MAP_UNSERVED, take_unserved, router);
+		error = maps_get_all(maps, MAP_UNSERVED, router->unserved, MAX_SERVICES);
 	if (error)
 		log_error("services: cannot be read from the pinned maps: %s", strerror(-error));
 	return error;

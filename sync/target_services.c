@@ -382,16 +382,6 @@ static int read_service(void *context, const void *key, const void *value)
 	return 0;
 }
 
-static int read_scope(void *context, const void *key, const void *value)
-{
-	struct target_part *target = context;
-	__u32 number = *(const __u32 *)key;
-
-	if (number < MAX_SERVICES)
-		target->numbers->scope[number] = *(const struct scope *)value;
-	return 0;
-}
-
 int target_services_start(struct target_part *target)
 {
 	const struct maps *maps = &target->agent->maps;
@@ -402,7 +392,8 @@ int target_services_start(struct target_part *target)
 	if (!target->numbers || !target->warned)
 		return -ENOMEM;
 	err = maps_walk(maps, MAP_TARGET_SERVICES, read_service, target);
-	return err ? err : maps_walk(maps, MAP_TARGET_SCOPES, read_scope, target);
+	return err ? err
+		   : maps_get_all(maps, MAP_TARGET_SCOPES, target->numbers->scope, MAX_SERVICES);
 }
 
 void target_services_stop(struct target_part *target)
