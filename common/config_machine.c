@@ -62,19 +62,26 @@ static int check_interfaces(const struct checking *checking, const char *section
 	return 0;
 }
 
+/* The directory that an absolute path's last part is in; returns parent. */
+static const char *parent_of(const char *path, char parent[4096])
+{
+	const char *slash = strrchr(path, '/');
+
+	snprintf(parent, 4096, "%.*s", slash == path ? 1 : (int)(slash - path), path);
+	return parent;
+}
+
 /* PIN_PATH is made on a bpffs that somebody has mounted. */
 static int check_pin_path(const struct checking *checking)
 {
 	const char *pin_path = checking->config->pin_path;
-	const char *slash = strrchr(pin_path, '/');
 	char parent[4096];
 	struct statfs status;
 
-	if (strchr(slash, '.'))
+	if (strchr(strrchr(pin_path, '/'), '.'))
 		return WRONG(checking, "pin_path", "pin_path: %s: bpffs allows no dot in a name",
 			     pin_path);
-	snprintf(parent, sizeof(parent), "%.*s", slash == pin_path ? 1 : (int)(slash - pin_path),
-		 pin_path);
+	parent_of(pin_path, parent);
 	if (statfs(parent, &status))
 		return WRONG(checking, "pin_path", "pin_path: %s: %s: %s", pin_path, parent,
 			     strerror(errno));
@@ -104,7 +111,6 @@ static int check_cgroup(const struct checking *checking)
 /* A directory that limpetd makes if it is not there: it can make the last of the path. */
 static int check_directory(const struct checking *checking, const char *key, const char *path)
 {
-	const char *slash = strrchr(path, '/');
 	struct stat status;
 	char parent[4096];
 
@@ -112,8 +118,7 @@ static int check_directory(const struct checking *checking, const char *key, con
 		return S_ISDIR(status.st_mode)
 			       ? 0
 			       : WRONG(checking, key, "%s: %s is no directory", key, path);
-	snprintf(parent, sizeof(parent), "%.*s", slash == path ? 1 : (int)(slash - path), path);
-	if (!stat(parent, &status) && S_ISDIR(status.st_mode))
+	if (!stat(parent_of(path, parent), &status) && S_ISDIR(status.st_mode))
 		return 0;
 	return WRONG(checking, key, "%s: %s cannot be made: there is no directory %s", key, path,
 		     parent);
