@@ -170,8 +170,9 @@ static __always_inline int choose_new(const struct question *question, bool has_
 	count(holder == HOLDER_NONE ? COUNT_NEW_DISTRIBUTED : COUNT_AFFINITY_UNUSABLE);
 note:
 	if (has_noted)
-		noted_forget(&question->id);
-	half_open_note(&question->id, choice, question->tcp->sequence, question->now_ns);
+		noted_forget(question->settings, &question->id);
+	half_open_note(question->settings, &question->id, choice, question->tcp->sequence,
+		       question->now_ns);
 	return choice;
 not_serving:
 	count(COUNT_DROP_NOT_SERVING);
@@ -191,8 +192,8 @@ static __always_inline bool holds(const struct question *question, const struct 
  * out of date, so none of it gets into the fast path. */
 static __always_inline void note(const struct question *question, __u16 target, __u32 isn)
 {
-	noted_note(&question->id, target, isn, question->now_ns);
-	half_open_forget(&question->id);
+	noted_note(question->settings, &question->id, target, isn, question->now_ns);
+	half_open_forget(question->settings, &question->id);
 	flow_changed(&question->id);
 }
 
@@ -322,13 +323,14 @@ static __always_inline void get_knowledge(const struct question *question, struc
 	known->has_report = reported;
 	if (reported)
 		known->reported = *reported;
-	known->has_half_open = half_open_lookup(&question->id, &known->half_open);
+	known->has_half_open =
+		half_open_lookup(question->settings, &question->id, &known->half_open);
 	if (known->has_half_open &&
 	    (is_reported(known, &known->half_open) || is_bygone(question, &known->half_open))) {
-		half_open_forget(&question->id);
+		half_open_forget(question->settings, &question->id);
 		known->has_half_open = false;
 	}
-	known->has_noted = noted_lookup(&question->id, &known->noted);
+	known->has_noted = noted_lookup(question->settings, &question->id, &known->noted);
 	if (!known->has_noted)
 		return;
 	bygone = is_bygone(question, &known->noted);
@@ -341,7 +343,7 @@ static __always_inline void get_knowledge(const struct question *question, struc
 		return;
 	if (known->is_overdue)
 		count(COUNT_FLOW_EXPIRED);
-	noted_forget(&question->id);
+	noted_forget(question->settings, &question->id);
 }
 
 static __always_inline bool is_open(const struct knowledge *known)

@@ -31,14 +31,11 @@ struct handshake {
 	__u16 target;
 };
 
-static __always_inline volatile struct handshake_set *handshake_set(const struct flow_id *id)
+static __always_inline volatile struct handshake_set *handshake_set(const struct settings *own,
+								    const struct flow_id *id)
 {
-	__u32 zero = 0, set;
-	const struct settings *own = bpf_map_lookup_elem(&settings, &zero);
+	__u32 set = id->hash >> (FLOW_KEY_BITS - own->handshake_bits);
 
-	if (!own)
-		return NULL;
-	set = id->hash >> (FLOW_KEY_BITS - own->handshake_bits);
 	return bpf_map_lookup_elem(&handshakes, &set);
 }
 
@@ -96,10 +93,10 @@ static __always_inline void write_way(volatile struct handshake_set *set, __u32 
 	set->word[way] = handshake_word(id) | ticks >> 32 << FLOW_STAMP_SHIFT | target;
 }
 
-static __always_inline bool look_up_ways(const struct flow_id *id, __u32 first,
-					 struct handshake *handshake)
+static __always_inline bool look_up_ways(const struct settings *own, const struct flow_id *id,
+					 __u32 first, struct handshake *handshake)
 {
-	volatile struct handshake_set *set = handshake_set(id);
+	volatile struct handshake_set *set = handshake_set(own, id);
 
 	if (!set)
 		return false;
@@ -110,19 +107,22 @@ static __always_inline bool look_up_ways(const struct flow_id *id, __u32 first,
 	return false;
 }
 
-static __always_inline bool half_open_lookup(const struct flow_id *id, struct handshake *handshake)
+static __always_inline bool half_open_lookup(const struct settings *own, const struct flow_id *id,
+					     struct handshake *handshake)
 {
-	return look_up_ways(id, 0, handshake);
+	return look_up_ways(own, id, 0, handshake);
 }
 
-static __always_inline bool noted_lookup(const struct flow_id *id, struct handshake *handshake)
+static __always_inline bool noted_lookup(const struct settings *own, const struct flow_id *id,
+					 struct handshake *handshake)
 {
-	return look_up_ways(id, HALF_OPEN_WAYS, handshake);
+	return look_up_ways(own, id, HALF_OPEN_WAYS, handshake);
 }
 
-static __always_inline void forget_ways(const struct flow_id *id, __u32 first)
+static __always_inline void forget_ways(const struct settings *own, const struct flow_id *id,
+					__u32 first)
 {
-	volatile struct handshake_set *set = handshake_set(id);
+	volatile struct handshake_set *set = handshake_set(own, id);
 
 	if (!set)
 		return;
@@ -132,14 +132,14 @@ static __always_inline void forget_ways(const struct flow_id *id, __u32 first)
 			set->word[first + i] = 0;
 }
 
-static __always_inline void half_open_forget(const struct flow_id *id)
+static __always_inline void half_open_forget(const struct settings *own, const struct flow_id *id)
 {
-	forget_ways(id, 0);
+	forget_ways(own, id, 0);
 }
 
-static __always_inline void noted_forget(const struct flow_id *id)
+static __always_inline void noted_forget(const struct settings *own, const struct flow_id *id)
 {
-	forget_ways(id, HALF_OPEN_WAYS);
+	forget_ways(own, id, HALF_OPEN_WAYS);
 }
 
 static __always_inline bool gives_way(__u32 way, __u64 word)
@@ -172,10 +172,10 @@ static __always_inline __u32 find_place(volatile struct handshake_set *set,
 }
 
 /* A SYN of this flow has gone to this target. */
-static __always_inline void half_open_note(const struct flow_id *id, __u16 target, __u32 isn,
-					   __u64 now_ns)
+static __always_inline void half_open_note(const struct settings *own, const struct flow_id *id,
+					   __u16 target, __u32 isn, __u64 now_ns)
 {
-	volatile struct handshake_set *set = handshake_set(id);
+	volatile struct handshake_set *set = handshake_set(own, id);
 	__u64 word;
 	__u32 way;
 
@@ -193,10 +193,10 @@ static __always_inline void half_open_note(const struct flow_id *id, __u16 targe
 }
 
 /* This flow's packets have gone to this target since now. */
-static __always_inline void noted_note(const struct flow_id *id, __u16 target, __u32 isn,
-				       __u64 now_ns)
+static __always_inline void noted_note(const struct settings *own, const struct flow_id *id,
+				       __u16 target, __u32 isn, __u64 now_ns)
 {
-	volatile struct handshake_set *set = handshake_set(id);
+	volatile struct handshake_set *set = handshake_set(own, id);
 	__u32 way;
 
 	if (!set)

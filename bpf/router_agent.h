@@ -67,14 +67,15 @@ static __always_inline int change_affinity(const struct router_call *call,
 }
 
 /* Of any age: whoever asks knows what to make of it. */
-static __always_inline void look_up(const struct flow_id *id, struct router_call *call)
+static __always_inline void look_up(const struct settings *own, const struct flow_id *id,
+				    struct router_call *call)
 {
 	struct handshake handshake = {.target = NO_NUMBER};
 	enum flow_state state = FLOW_STATE_NONE;
 
-	if (noted_lookup(id, &handshake))
+	if (noted_lookup(own, id, &handshake))
 		state = FLOW_STATE_NOTED;
-	else if (half_open_lookup(id, &handshake))
+	else if (half_open_lookup(own, id, &handshake))
 		state = FLOW_STATE_HALF_OPEN;
 	call->state = state;
 	call->target = handshake.target;
@@ -107,7 +108,7 @@ int router_agent(struct router_call *call)
 		call->result = change_affinity(call, own);
 		break;
 	case ROUTER_LOOK_UP:
-		look_up(&id, call);
+		look_up(own, &id, call);
 		call->result = 0;
 		break;
 	default:

@@ -313,7 +313,7 @@ void forward_forget_half_open(struct plane *plane, const struct connection_key *
 
 	current = plane;
 	flow_identify(&own_settings, key, &id);
-	half_open_forget(&id);
+	half_open_forget(&own_settings, &id);
 }
 
 void forward_forget_fast(struct plane *plane)
