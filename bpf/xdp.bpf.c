@@ -85,6 +85,7 @@ static __always_inline int quoted_owner(struct cursor *cursor, const struct pack
 	struct question question = {};
 	struct ip quoted = {};
 	__be16 service_port;
+	int owner;
 
 	if (!parse_ip(cursor, ip->family, &quoted) || quoted.fragment ||
 	    quoted.protocol != IPPROTO_TCP || !same_address(&quoted.source, &ip->destination) ||
@@ -92,10 +93,13 @@ static __always_inline int quoted_owner(struct cursor *cursor, const struct pack
 		return CHOICE_DROP;
 	question.key.client = quoted.destination;
 	question.key.service = find_service(&quoted.source, service_port);
-	if (!ask(packet->settings, &question))
+	if (question.key.service == NO_NUMBER)
 		return CHOICE_DROP;
 	flow_identify(packet->settings, &question.key, &question.id);
-	return flow_owner(&question);
+	owner = flow_recall(&question.id);
+	if (owner >= 0)
+		return owner;
+	return ask(packet->settings, &question) ? flow_owner(&question) : CHOICE_DROP;
 }
 
 /* An ICMP error goes to the target whose packet it quotes; the rest is this node's. A call of its

@@ -92,6 +92,21 @@ static void test_relay_owner(void **state)
 	EXPECT("noted comes before reported", error, XDP_TX, TO_T1(error), RELAYED);
 }
 
+/* The fast path's memory knows the answer, and knows when it does no more. */
+static void test_relay_fast(void **state)
+{
+	struct frame ack = SEGMENT(TCP_ACK), error = error4(3, 4, 28);
+
+	(void)state;
+	put_connection(CLIENT, 40000, SHOP, T1, CONNECTION_OPEN);
+	EXPECT("an ACK, remembered", ack, XDP_TX, TO_T1(ack), COUNT_SERVICE_PACKETS,
+	       COUNT_FLOW_CONNECTION, COUNT_FORWARDED_PACKETS);
+	sneak_connection(CLIENT, 40000, SHOP, T3);
+	EXPECT("the fast path answers", error, XDP_TX, TO_T1(error), RELAYED);
+	put_connection(CLIENT, 40000, SHOP, T3, CONNECTION_OPEN);
+	EXPECT("the connection is another's now", error, XDP_TX, TO_T3(error), RELAYED);
+}
+
 static void test_not_relayed(void **state)
 {
 	struct frame about = sent(VIP, CLIENT, 80), other = sent("203.0.113.11", CLIENT, 80);
@@ -244,6 +259,7 @@ int main(void)
 		cmocka_unit_test_setup(test_relay, world_reset),
 		cmocka_unit_test_setup(test_relay_options, world_reset),
 		cmocka_unit_test_setup(test_relay_owner, world_reset),
+		cmocka_unit_test_setup(test_relay_fast, world_reset),
 		cmocka_unit_test_setup(test_not_relayed, world_reset),
 		cmocka_unit_test_setup(test_relay_too_big, world_reset),
 		cmocka_unit_test_setup(test_truncated, world_reset),
