@@ -40,7 +40,7 @@ static int begin(void **state)
 	return fclose(file);
 }
 
-/* The client hears nothing for now. */
+/* The client hears nothing until hear(). */
 static void deafen(int fd)
 {
 	struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);

@@ -208,8 +208,8 @@ static void test_bygone(void **state)
 	EXPECT_DROP("noted before the takeover", ack, SERVICE, COUNT_HELD_UNKNOWN);
 	assert_false(has_flow(40000));
 	EXPECT("a SYN starts anew", syn, XDP_TX, TO_T3(syn), DISTRIBUTED);
-	EXPECT("and is noted for now", ack, XDP_TX, TO_T3(ack), SERVICE, COUNT_FLOW_HALF_OPEN,
-	       COUNT_FORWARDED_PACKETS);
+	EXPECT("and is noted until it is reported", ack, XDP_TX, TO_T3(ack), SERVICE,
+	       COUNT_FLOW_HALF_OPEN, COUNT_FORWARDED_PACKETS);
 	put_sync(2, 1, 1);
 	EXPECT_DROP("seen before the takeover", ACK(.from_port = 40001), SERVICE,
 		    COUNT_HELD_SIGHTING);

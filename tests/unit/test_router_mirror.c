@@ -277,16 +277,24 @@ static void crowded(void **state)
 	assert_true(router_mirror_in_sync(world.mirror));
 }
 
-static void unattended_goes_on(void **state)
+/* One that serves and holds client 1, whose agent has stopped. */
+static uint16_t join_and_stop(void)
 {
 	struct message ready = {.type = MESSAGE_READY, .ready.instances = 3};
 	uint16_t target = join("t1", 0);
 
-	(void)state;
 	ready.ready.service = service_key(0);
 	say(target, &ready);
 	publishes(target, 1, 1, 3, 9);
 	lose(target, GOODBYE_STOPPING);
+	return target;
+}
+
+static void unattended_goes_on(void **state)
+{
+	uint16_t target = join_and_stop();
+
+	(void)state;
 	assert_int_equal(state_of(target), TARGET_UNATTENDED);
 	assert_non_null(router_mirror_ready(world.mirror, target, 0));
 	assert_int_equal(holder(1), target);
@@ -301,14 +309,9 @@ static void unattended_goes_on(void **state)
 
 static void echoes_bring_it_back(void **state)
 {
-	struct message ready = {.type = MESSAGE_READY, .ready.instances = 3};
-	uint16_t target = join("t1", 0);
+	uint16_t target = join_and_stop();
 
 	(void)state;
-	ready.ready.service = service_key(0);
-	say(target, &ready);
-	publishes(target, 1, 1, 3, 9);
-	lose(target, GOODBYE_STOPPING);
 	lose(target, 0); /* nothing gets through */
 	assert_int_equal(state_of(target), TARGET_DOWN);
 	assert_null(router_mirror_ready(world.mirror, target, 0));
