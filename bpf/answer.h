@@ -55,16 +55,16 @@ static __noinline int answer_too_big(const struct packet *packet, __u32 mtu)
 			     .payload = ICMP_LENGTH + ICMP_QUOTE,
 			     .protocol = ip->family == FAMILY_IP4 ? IPPROTO_ICMP : PROTOCOL_ICMP6};
 	struct cursor cursor;
-	struct link back;
+	struct link link = {};
 
-	if (ip->total < ICMP_QUOTE)
+	if (ip->total < ICMP_QUOTE || !read_link(packet, &link))
 		return XDP_DROP;
-	if (!resize(packet->context, link_length(&packet->link) + ICMP_QUOTE,
+	if (!resize(packet->context, packet->link_length + ICMP_QUOTE,
 		    ip_length(ip->family) + ICMP_LENGTH))
 		return XDP_DROP;
-	reverse_link(&packet->link, &back);
+	reverse_link(&link);
 	cursor_start(&cursor, packet->context);
-	if (!put_link(&cursor, &back, ip->family) || !put_ip(&cursor, ip->family, &new) ||
+	if (!put_link(&cursor, &link, ip->family) || !put_ip(&cursor, ip->family, &new) ||
 	    !put_too_big(&cursor, ip, mtu))
 		return XDP_DROP;
 	return XDP_TX;
@@ -89,19 +89,20 @@ static __noinline int answer_refused(const struct packet *packet)
 			     .payload = sizeof(struct tcphdr),
 			     .protocol = IPPROTO_TCP};
 	struct cursor cursor;
-	struct link back;
+	struct link link = {};
 	__u64 sum;
 
-	if (!resize(packet->context,
-		    link_length(&packet->link) + ip_length(ip->family) + sizeof(struct tcphdr), 0))
+	if (!read_link(packet, &link) ||
+	    !resize(packet->context,
+		    packet->link_length + ip_length(ip->family) + sizeof(struct tcphdr), 0))
 		return XDP_DROP;
 	sum = checksum_pseudo(ip->family, new.source, new.destination, IPPROTO_TCP, new.payload);
 	for (int i = 0; i < 5; i++)
 		sum += rst.word[i];
 	rst.tcp.check = checksum_fold(sum);
-	reverse_link(&packet->link, &back);
+	reverse_link(&link);
 	cursor_start(&cursor, packet->context);
-	if (!put_link(&cursor, &back, ip->family) || !put_ip(&cursor, ip->family, &new) ||
+	if (!put_link(&cursor, &link, ip->family) || !put_ip(&cursor, ip->family, &new) ||
 	    cursor.at + sizeof(rst) > cursor.end)
 		return XDP_DROP;
 	__builtin_memcpy(cursor.at, &rst, sizeof(rst));

@@ -44,8 +44,8 @@ static __always_inline bool put_link(struct cursor *cursor, const struct link *l
 
 	if ((void *)(eth + 1) > cursor->end)
 		return false;
-	__builtin_memcpy(eth->h_dest, link->destination, ETH_ALEN);
-	__builtin_memcpy(eth->h_source, link->source, ETH_ALEN);
+	copy_mac((__be16 *)eth->h_dest, link->destination);
+	copy_mac((__be16 *)eth->h_source, link->source);
 #pragma unroll
 	for (__u32 i = 0; i < MAX_TAGS; i++) {
 		struct vlan_tag *tag = (void *)type;
@@ -63,11 +63,13 @@ static __always_inline bool put_link(struct cursor *cursor, const struct link *l
 }
 
 /* Back to where it came from, tags and all. */
-static __always_inline void reverse_link(const struct link *link, struct link *back)
+static __always_inline void reverse_link(struct link *link)
 {
-	*back = *link;
-	__builtin_memcpy(back->destination, link->source, ETH_ALEN);
-	__builtin_memcpy(back->source, link->destination, ETH_ALEN);
+	__be16 from[ETH_ALEN / 2];
+
+	copy_mac(from, link->source);
+	copy_mac(link->source, link->destination);
+	copy_mac(link->destination, from);
 }
 
 /* What differs between the headers written here: the rest is as RFC 2003 and RFC 2473 have it. */

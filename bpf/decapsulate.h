@@ -126,6 +126,7 @@ static __noinline int decapsulate(const struct packet *packet)
 	const struct ip *outer = &packet->ip;
 	enum counter verdict;
 	struct cursor cursor;
+	struct link link = {};
 	struct ip inner = {};
 	struct tcp tcp = {};
 
@@ -138,10 +139,11 @@ static __noinline int decapsulate(const struct packet *packet)
 	if (verdict == COUNT_DECAP_PACKETS && tcp.syn && !has_socket(packet->context, &inner, &tcp))
 		verdict = COUNT_DECAP_NO_LISTENER;
 	if (verdict == COUNT_DECAP_PACKETS) {
-		if (bpf_xdp_adjust_head(packet->context, (int)outer->header))
+		if (!read_link(packet, &link) ||
+		    bpf_xdp_adjust_head(packet->context, (int)outer->header))
 			verdict = COUNT_DECAP_MALFORMED;
 		cursor_start(&cursor, packet->context);
-		if (!put_link(&cursor, &packet->link, inner.family))
+		if (!put_link(&cursor, &link, inner.family))
 			verdict = COUNT_DECAP_MALFORMED;
 	}
 	count(verdict);

@@ -33,14 +33,14 @@ static __always_inline int echo_probe(const struct packet *packet, const struct 
 {
 	const struct ip *outer = &packet->ip;
 	struct cursor cursor;
-	struct link back;
+	struct link link = {};
 
-	if (!same_address(&inner->source, &outer->source) ||
+	if (!same_address(&inner->source, &outer->source) || !read_link(packet, &link) ||
 	    bpf_xdp_adjust_head(packet->context, (int)outer->header))
 		return XDP_DROP;
-	reverse_link(&packet->link, &back);
+	reverse_link(&link);
 	cursor_start(&cursor, packet->context);
-	if (!put_link(&cursor, &back, inner->family) || !turn_around(&cursor, inner))
+	if (!put_link(&cursor, &link, inner->family) || !turn_around(&cursor, inner))
 		return XDP_DROP;
 	return XDP_TX;
 }

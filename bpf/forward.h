@@ -20,8 +20,8 @@ static __always_inline bool put_hop(struct cursor *cursor, const struct target *
 
 	if ((void *)(eth + 1) > cursor->end)
 		return false;
-	__builtin_memcpy(eth->h_dest, target->mac, ETH_ALEN);
-	__builtin_memcpy(eth->h_source, target->source_mac, ETH_ALEN);
+	copy_mac((__be16 *)eth->h_dest, target->mac);
+	copy_mac((__be16 *)eth->h_source, target->source_mac);
 	cursor->at = eth + 1;
 	if (!tagged) {
 		eth->h_proto = type;
@@ -79,7 +79,7 @@ static __always_inline bool encapsulate(const struct packet *packet, const struc
 	int room = ETH_HLEN + ip_length(family) + (tagged ? sizeof(struct vlan_tag) : 0);
 	struct cursor cursor;
 
-	if (bpf_xdp_adjust_head(packet->context, (int)link_length(&packet->link) - room))
+	if (bpf_xdp_adjust_head(packet->context, (int)packet->link_length - room))
 		return false;
 	cursor_start(&cursor, packet->context);
 	if (family == FAMILY_IP4)

@@ -56,11 +56,11 @@ struct vlan_tag {
 	__be16 control;
 };
 
-/* The link header: kept, because it is written again in front of what an answer starts with. */
 struct link {
-	__u8 destination[ETH_ALEN], source[ETH_ALEN];
+	__be16 destination[ETH_ALEN / 2], source[ETH_ALEN / 2];
 	struct vlan_tag tag[MAX_TAGS];
 	__u32 tags;
+	__u32 length; /* bytes, tags included */
 };
 
 struct ip {
@@ -87,15 +87,10 @@ struct tcp {
 struct packet {
 	struct xdp_md *context;
 	const struct settings *settings;
-	struct link link;
+	__u32 link_length;
 	struct ip ip;
 	struct tcp tcp; /* of a service's packet */
 };
-
-static __always_inline __u32 link_length(const struct link *link)
-{
-	return ETH_HLEN + link->tags * sizeof(struct vlan_tag);
-}
 
 static __always_inline void cursor_start(struct cursor *cursor, struct xdp_md *context)
 {
@@ -103,16 +98,35 @@ static __always_inline void cursor_start(struct cursor *cursor, struct xdp_md *c
 	cursor->end = (void *)(long)context->data_end;
 }
 
+/* Past a header of at most 63 bytes: the mask is for the verifier, the barrier keeps clang from
+ * leaving it out. */
+static __always_inline void cursor_skip(struct cursor *cursor, __u32 bytes)
+{
+	asm volatile("" : "+r"(bytes));
+	cursor->at += bytes & 63;
+}
+
+/* By two bytes, as Ethernet headers are aligned: by one it would be twice as many steps. */
+static __always_inline void copy_mac(__be16 *to, const void *from)
+{
+	const __be16 *word = from;
+
+	to[0] = word[0];
+	to[1] = word[1];
+	to[2] = word[2];
+}
+
 static __always_inline bool parse_link(struct cursor *cursor, struct link *link,
 				       enum family *family)
 {
 	struct ethhdr *eth = cursor->at;
 	__be16 *type = (void *)eth + 2 * ETH_ALEN;
+	long length;
 
 	if ((void *)(eth + 1) > cursor->end)
 		return false;
-	__builtin_memcpy(link->destination, eth->h_dest, ETH_ALEN);
-	__builtin_memcpy(link->source, eth->h_source, ETH_ALEN);
+	copy_mac(link->destination, eth->h_dest);
+	copy_mac(link->source, eth->h_source);
 	link->tags = 0;
 #pragma unroll
 	for (int i = 0; i < MAX_TAGS; i++) {
@@ -127,10 +141,14 @@ static __always_inline bool parse_link(struct cursor *cursor, struct link *link,
 		link->tags = i + 1;
 		type = (void *)(tag + 1);
 	}
-	cursor->at = type + 1;
 	*family = *type == bpf_htons(ETH_P_IP)	   ? FAMILY_IP4
 		  : *type == bpf_htons(ETH_P_IPV6) ? FAMILY_IP6
 						   : FAMILY_OTHER;
+	/* A difference is any number to the verifier, which would go through all that follows once
+	 * for each number of tags. */
+	length = (void *)(type + 1) - cursor->at;
+	link->length = length;
+	cursor_skip(cursor, length);
 	return true;
 }
 
@@ -180,19 +198,21 @@ static __always_inline bool cursor_holds(const struct cursor *cursor, __u32 byte
 	return bytes <= here;
 }
 
-/* Past a header of at most 63 bytes: the mask is for the verifier, the barrier keeps clang from
- * leaving it out. */
-static __always_inline void cursor_skip(struct cursor *cursor, __u32 bytes)
+/* The link header of a packet that is as it came: to be written again in front of another one. */
+static __always_inline bool read_link(const struct packet *packet, struct link *link)
 {
-	asm volatile("" : "+r"(bytes));
-	cursor->at += bytes & 63;
+	struct cursor cursor;
+	enum family family;
+
+	cursor_start(&cursor, packet->context);
+	return parse_link(&cursor, link, &family);
 }
 
 /* Behind the IP header, as parsed before. */
 static __always_inline void cursor_at_payload(struct cursor *cursor, const struct packet *packet)
 {
 	cursor_start(cursor, packet->context);
-	cursor_skip(cursor, link_length(&packet->link));
+	cursor_skip(cursor, packet->link_length);
 	cursor_skip(cursor, packet->ip.header);
 }
 

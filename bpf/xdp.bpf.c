@@ -126,8 +126,8 @@ static __noinline int choose_icmp(const struct packet *packet)
 
 static __always_inline int choose_tcp(struct packet *packet, struct cursor *cursor)
 {
-	struct question question = {.tcp = &packet->tcp};
 	const struct ip *ip = &packet->ip;
+	struct question question;
 	int target;
 
 	if (!ip->whole || !parse_tcp(cursor, ip, &packet->tcp)) {
@@ -135,6 +135,7 @@ static __always_inline int choose_tcp(struct packet *packet, struct cursor *curs
 			return verdict(COUNT_DROP_MALFORMED, CHOICE_DROP);
 		return verdict(COUNT_PASS_NO_SERVICE, CHOICE_PASS);
 	}
+	question.tcp = &packet->tcp;
 	question.key.service = find_service(&ip->destination, packet->tcp.destination);
 	if (question.key.service == NO_NUMBER)
 		return verdict(COUNT_PASS_NO_SERVICE, CHOICE_PASS);
@@ -191,18 +192,21 @@ static __always_inline int route(struct packet *packet, struct cursor *cursor)
 SEC("xdp")
 int xdp_limpet(struct xdp_md *context)
 {
-	struct packet packet = {.context = context};
+	struct packet packet;
 	struct cursor cursor;
 	enum family family;
+	struct link link;
 	__u32 zero = 0;
 
 	count(COUNT_RX_PACKETS);
+	packet.context = context;
 	packet.settings = bpf_map_lookup_elem(&settings, &zero);
 	if (!packet.settings)
 		return XDP_PASS;
 	cursor_start(&cursor, context);
-	if (!parse_link(&cursor, &packet.link, &family) || !parse_ip(&cursor, family, &packet.ip))
+	if (!parse_link(&cursor, &link, &family) || !parse_ip(&cursor, family, &packet.ip))
 		goto pass;
+	packet.link_length = link.length;
 	if (is_encapsulated(&packet))
 		return decapsulate(&packet);
 	if (packet.settings->is_router)
