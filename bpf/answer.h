@@ -20,7 +20,7 @@ static __always_inline bool resize(struct xdp_md *context, __u32 length, __u32 f
 
 	/* Or else clang makes it a difference of 32 bits, which the verifier refuses of pointers.
 	 */
-	asm volatile("" : "+r"(frame));
+	barrier_var(frame);
 	if (bpf_xdp_adjust_tail(context, (int)(length - frame)))
 		return false;
 	return !front || !bpf_xdp_adjust_head(context, -(int)front);

@@ -90,20 +90,6 @@ none:
 	return CHOICE_DROP;
 }
 
-/* Clear the bits beyond `length` of 128. */
-static __always_inline void mask_address(struct address *address, __u32 length)
-{
-	__u32 *word = (__u32 *)address->byte;
-
-#pragma unroll
-	for (__u32 i = 0; i < 4; i++) {
-		if (length <= 32 * i)
-			word[i] = 0;
-		else if (length < 32 * i + 32)
-			word[i] &= bpf_htonl(~0U << ((32 - length) & 31));
-	}
-}
-
 enum holder { HOLDER_NONE, HOLDER_UNUSABLE, HOLDER_USABLE };
 
 /* Who holds the client's affinity. */

@@ -41,7 +41,7 @@ static __always_inline void client_key_make(struct client_key *client,
 	client->client.scope = entry->scope;
 	client->client.zero = 0;
 	client->instance = slot;
-	address_mask(&client->client.client, entry->client_prefix);
+	mask_address(&client->client.client, entry->client_prefix);
 }
 
 /* A connection of the instance more; connections of no instance are not counted. */

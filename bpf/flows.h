@@ -100,7 +100,7 @@ static __always_inline void flow_remember(const struct flow_id *id, __u16 target
 	if (!set)
 		return;
 	way = flow_place(set, id, version);
-	asm volatile("" : "+r"(way)); /* the verifier is to see the check */
+	barrier_var(way); /* the verifier is to see the check */
 	if (way >= FLOW_WAYS)
 		return;
 	set->word[way] = 0;

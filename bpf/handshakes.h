@@ -169,7 +169,7 @@ static __always_inline __u32 find_place(volatile struct handshake_set *set,
 			continue;
 		ticks = word ? ticks_at(set, way, word) + 1 : 0;
 		older = (__s64)(ticks - oldest) >> 63;
-		asm volatile("" : "+r"(older));
+		barrier_var(older);
 		oldest += (ticks - oldest) & older;
 		place += (way - place) & older;
 	}
@@ -187,7 +187,7 @@ static __always_inline void half_open_note(const struct settings *own, const str
 	if (!set)
 		return;
 	way = find_place(set, id, 0);
-	asm volatile("" : "+r"(way)); /* the verifier is to see the check */
+	barrier_var(way); /* the verifier is to see the check */
 	if (way >= HALF_OPEN_WAYS)
 		return;
 	word = set->word[way];
@@ -207,7 +207,7 @@ static __always_inline void noted_note(const struct settings *own, const struct 
 	if (!set)
 		return;
 	way = find_place(set, id, HALF_OPEN_WAYS);
-	asm volatile("" : "+r"(way)); /* the verifier is to see the check */
+	barrier_var(way); /* the verifier is to see the check */
 	if (way < HALF_OPEN_WAYS || way >= HANDSHAKE_WAYS) {
 		count(COUNT_FLOW_FULL);
 		return;

@@ -22,7 +22,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#include "layout.h"
+#include "ip_address.h"
 
 #define MAX_TAGS 2 /* 802.1Q in 802.1ad */
 
@@ -102,7 +102,7 @@ static __always_inline void cursor_start(struct cursor *cursor, struct xdp_md *c
  * leaving it out. */
 static __always_inline void cursor_skip(struct cursor *cursor, __u32 bytes)
 {
-	asm volatile("" : "+r"(bytes));
+	barrier_var(bytes);
 	cursor->at += bytes & 63;
 }
 
@@ -152,49 +152,13 @@ static __always_inline bool parse_link(struct cursor *cursor, struct link *link,
 	return true;
 }
 
-static __always_inline void address_from_ip4(struct address *address, __be32 ip4)
-{
-	__u32 *word = (__u32 *)address->byte;
-
-	word[0] = 0;
-	word[1] = 0;
-	word[2] = bpf_htonl(0xffff);
-	word[3] = ip4;
-}
-
-static __always_inline __be32 address_to_ip4(const struct address *address)
-{
-	return ((const __u32 *)address->byte)[3];
-}
-
-static __always_inline bool same_address(const struct address *a, const struct address *b)
-{
-	const __u32 *x = (const __u32 *)a->byte, *y = (const __u32 *)b->byte;
-
-	return x[3] == y[3] && x[2] == y[2] && x[1] == y[1] && x[0] == y[0];
-}
-
-static __always_inline bool is_mapped(const struct address *address)
-{
-	const __u32 *word = (const __u32 *)address->byte;
-
-	return word[2] == bpf_htonl(0xffff) && !(word[0] | word[1]);
-}
-
-static __always_inline bool no_address(const struct address *address)
-{
-	const __u32 *word = (const __u32 *)address->byte;
-
-	return !(word[0] | word[1] | word[2] | word[3]);
-}
-
 /* Are so many bytes here? For a length from the packet, which the 6.1 verifier does not take for
  * bounded; the barrier keeps clang from adding it to the pointer. */
 static __always_inline bool cursor_holds(const struct cursor *cursor, __u32 bytes)
 {
 	long here = cursor->end - cursor->at;
 
-	asm volatile("" : "+r"(here));
+	barrier_var(here);
 	return bytes <= here;
 }
 

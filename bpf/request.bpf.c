@@ -64,8 +64,8 @@ static __always_inline bool is_connection(struct bpf_sock *sk, const struct conn
 		return false;
 	ends_of_socket(sk, &ends);
 	return ends.client_port == key->client_port && ends.local_port == service->key.port &&
-	       address_same(&ends.client, &key->client) &&
-	       address_same(&ends.local, &service->key.address);
+	       same_address(&ends.client, &key->client) &&
+	       same_address(&ends.local, &service->key.address);
 }
 
 /* 0, or -EPERM: the socket is no connection of an instance; -EAGAIN: not yet, Fast Open has given

@@ -50,8 +50,8 @@ static __always_inline bool packet_addresses(struct sk_reuseport_md *ctx, struct
 	if (ctx->eth_protocol == bpf_htons(ETH_P_IP)) {
 		if (bpf_skb_load_bytes_relative(ctx, 0, &ipv4, sizeof(ipv4), BPF_HDR_START_NET))
 			return false;
-		address_from_ipv4(&ends->client, ipv4.saddr);
-		address_from_ipv4(&ends->local, ipv4.daddr);
+		address_from_ip4(&ends->client, ipv4.saddr);
+		address_from_ip4(&ends->local, ipv4.daddr);
 		return true;
 	}
 	if (ctx->eth_protocol != bpf_htons(ETH_P_IPV6))

@@ -3,8 +3,7 @@
 #ifndef LIMPET_SERVICE_H
 #define LIMPET_SERVICE_H
 
-#include <bpf/bpf_endian.h>
-
+#include "ip_address.h"
 #include "kernel.h"
 #include "target_maps.h"
 
@@ -16,46 +15,6 @@ struct ends {
 	__be16 local_port;
 };
 
-static __always_inline void address_from_ipv4(struct address *address, __be32 ipv4)
-{
-	__be32 *word = (__be32 *)address;
-
-	word[0] = 0;
-	word[1] = 0;
-	word[2] = bpf_htonl(0xffff);
-	word[3] = ipv4;
-}
-
-static __always_inline bool address_same(const struct address *a, const struct address *b)
-{
-	const __u32 *left = (const __u32 *)a, *right = (const __u32 *)b;
-
-	return left[0] == right[0] && left[1] == right[1] && left[2] == right[2] &&
-	       left[3] == right[3];
-}
-
-/*
- * Without a branch: a word that is zero on one path and not on another is two states to the
- * verifier, and all that follows is verified for each.
- */
-static __always_inline void address_mask(struct address *address, __u32 prefix)
-{
-	__be32 *word = (__be32 *)address;
-
-#pragma unroll
-	for (int i = 0; i < 4; i++) {
-		__s64 cut = 32 * (i + 1) - (__s64)prefix, sign = cut >> 63, kept;
-
-		barrier_var(sign);
-		cut &= ~sign; /* bits of this word and the following ones that are not kept */
-		kept = 32 - cut;
-		sign = kept >> 63;
-		barrier_var(sign);
-		kept &= ~sign;
-		word[i] &= bpf_htonl(0xffffffffULL << (32 - kept));
-	}
-}
-
 /* The ends of a socket, or of a request for one. An IPv4 connection of an IPv6 socket has mapped
  * addresses already; on such a socket the IPv4 members are garbage. */
 static __always_inline void ends_of_socket(struct bpf_sock *sk, struct ends *ends)
@@ -65,8 +24,8 @@ static __always_inline void ends_of_socket(struct bpf_sock *sk, struct ends *end
 	ends->client_port = sk->dst_port;
 	ends->local_port = bpf_htons(sk->src_port);
 	if (sk->family == AF_INET) {
-		address_from_ipv4(&ends->client, sk->dst_ip4);
-		address_from_ipv4(&ends->local, sk->src_ip4);
+		address_from_ip4(&ends->client, sk->dst_ip4);
+		address_from_ip4(&ends->local, sk->src_ip4);
 		/* The verifier wants each member read at a constant offset: the compiler is not to
 		 * join these reads with those below. */
 		barrier();
@@ -91,7 +50,7 @@ static __always_inline struct group *group_of(struct bpf_sock *sk, __be16 port)
 
 	if (sk->family == AF_INET) {
 		if (sk->src_ip4)
-			address_from_ipv4(&key.bound, sk->src_ip4);
+			address_from_ip4(&key.bound, sk->src_ip4);
 	} else {
 		bound[0] = sk->src_ip6[0];
 		bound[1] = sk->src_ip6[1];
@@ -127,7 +86,7 @@ static __always_inline void affinity_key_make(struct affinity_key *key, __u16 sc
 	key->client = *client;
 	key->scope = scope;
 	key->zero = 0;
-	address_mask(&key->client, prefix);
+	mask_address(&key->client, prefix);
 }
 
 #endif

@@ -62,7 +62,7 @@ static __always_inline bool sighting_ripe(const struct settings *own, const stru
 	if (!set)
 		return false;
 	way = sighting_place(set, wanted);
-	asm volatile("" : "+r"(way)); /* the verifier is to see the check */
+	barrier_var(way); /* the verifier is to see the check */
 	if (way >= SIGHTING_WAYS)
 		return false;
 	first_ns = set->first_ns[way];

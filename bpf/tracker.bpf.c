@@ -28,8 +28,8 @@ static __always_inline bool is_tracked(struct sock *sk)
 static __always_inline void read_addresses(struct sock *sk, struct ends *ends)
 {
 	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET) {
-		address_from_ipv4(&ends->client, BPF_CORE_READ(sk, __sk_common.skc_daddr));
-		address_from_ipv4(&ends->local, BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr));
+		address_from_ip4(&ends->client, BPF_CORE_READ(sk, __sk_common.skc_daddr));
+		address_from_ip4(&ends->local, BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr));
 		return;
 	}
 	BPF_CORE_READ_INTO(&ends->client, sk, __sk_common.skc_v6_daddr);

@@ -23,4 +23,6 @@ long bpf_map_delete_elem(void *map, const void *key);
 __u64 bpf_ktime_get_ns(void);
 __u64 bpf_jiffies64(void);
 
+#define barrier_var(variable) asm volatile("" : "+r"(variable))
+
 #endif
