@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The router's fast path may forget and is never wrong: each safeguard of bpf/flows.h,
- * bpf/handshakes.h and bpf/present.h, in rows that fail without it.
+ * The router's fast path may forget and is never wrong: each safeguard of bpf/flows.h, in rows that
+ * fail without it.
  *
  * How one sees that the fast path answers: the truth is changed behind its back (sneak_connection),
  * as nothing but a test does.
@@ -10,53 +10,13 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "world.h"
 
-#define ISN	  1000
-#define SECOND_NS 1000000000ULL
-
-#define SERVICE	    COUNT_SERVICE_PACKETS
-#define DISTRIBUTED SERVICE, COUNT_NEW_DISTRIBUTED, COUNT_FORWARDED_PACKETS
-#define AFFINITY    SERVICE, COUNT_NEW_AFFINITY, COUNT_FORWARDED_PACKETS
-#define HALF_OPEN   SERVICE, COUNT_FLOW_HALF_OPEN, COUNT_FORWARDED_PACKETS
-#define NOTED	    SERVICE, COUNT_FLOW_NOTED, COUNT_FORWARDED_PACKETS
-#define CONNECTION  SERVICE, COUNT_FLOW_CONNECTION, COUNT_FORWARDED_PACKETS
-#define SIGHTED	    SERVICE, COUNT_HELD_SIGHTING
-#define NO_TARGET   SERVICE, COUNT_DROP_NO_TARGET
-
-#define SYN(...)  SEGMENT(TCP_SYN, .sequence = ISN, ##__VA_ARGS__)
-#define ACK(...)  SEGMENT(TCP_ACK, .sequence = ISN + 1, ##__VA_ARGS__)
-#define SYN6(...) SEGMENT6(TCP_SYN, .sequence = ISN, ##__VA_ARGS__)
-#define ACK6(...) SEGMENT6(TCP_ACK, .sequence = ISN + 1, ##__VA_ARGS__)
-
 #define MANY 60 /* flows, more than one set holds */
-
-/* Everything falls into so few sets (of flows, of handshakes, words of present). */
-static void squeeze(uint8_t flow_bits, uint8_t handshake_bits, uint8_t present_bits)
-{
-	struct settings settings = router_settings();
-
-	settings.flow_bits = flow_bits;
-	settings.handshake_bits = handshake_bits;
-	settings.sighting_bits = handshake_bits;
-	settings.present_bits = present_bits;
-	settings.present_affinity_bits = present_bits;
-	put_settings(&settings);
-}
-
-/* An open connection to T1 that the fast path remembers. */
-static void remember(void)
-{
-	put_connection(CLIENT, 40000, SHOP, T1, CONNECTION_OPEN);
-	EXPECT("an open connection", ACK(), XDP_TX, TO_T1(ACK()), CONNECTION);
-	assert_int_equal(remembered(), 1);
-}
 
 static void test_remembered(void **state)
 {
@@ -374,242 +334,6 @@ static void test_keyed(void **state)
 }
 
 /* ------------------------------------------------------------------------------------------------
- * handshakes */
-
-/* A noted handshake comes before a report of another target, on the fast path too. */
-static void test_noted_first(void **state)
-{
-	(void)state;
-	EXPECT("SYN", SYN(), XDP_TX, TO_T1(SYN()), DISTRIBUTED);
-	EXPECT("ACK", ACK(), XDP_TX, TO_T1(ACK()), HALF_OPEN);
-	put_connection(CLIENT, 40000, SHOP, T3, CONNECTION_OPEN);
-	EXPECT("a late report", ACK(), XDP_TX, TO_T1(ACK()), NOTED);
-	assert_int_equal(remembered(), 0);
-	age_handshakes(NOTED_NS);
-	EXPECT("ten seconds later", ACK(), XDP_TX, TO_T3(ACK()), CONNECTION);
-	assert_int_equal(remembered(), 1);
-}
-
-/* What is noted is written after what another CPU may just be remembering: it puts that out. */
-static void test_note_changes(void **state)
-{
-	uint64_t version;
-
-	(void)state;
-	EXPECT("SYN", SYN(), XDP_TX, TO_T1(SYN()), DISTRIBUTED);
-	version = get_set(CLIENT, 40000, SHOP)->version;
-	EXPECT("ACK", ACK(), XDP_TX, TO_T1(ACK()), HALF_OPEN);
-	assert_int_not_equal(get_set(CLIENT, 40000, SHOP)->version, version);
-}
-
-/* As many in one set as it has places for; then the oldest gives way. */
-static void test_half_open_places(void **state)
-{
-	(void)state;
-	squeeze(0, 0, 0);
-	for (uint16_t port = 1; port <= HALF_OPEN_WAYS + 1; port++) {
-		EXPECT("SYN", SYN(.from_port = port), XDP_TX, TO_T1(SYN(.from_port = port)),
-		       DISTRIBUTED);
-		age_handshakes(SECOND_NS);
-	}
-	put_ring(SHOP, T3);
-	for (uint16_t port = 2; port <= HALF_OPEN_WAYS + 1; port++)
-		EXPECT("its ACK", ACK(.from_port = port), XDP_TX, TO_T1(ACK(.from_port = port)),
-		       HALF_OPEN);
-	EXPECT_DROP("the oldest", ACK(.from_port = 1), SIGHTED);
-}
-
-/* What tells an IPv6 flow from others: of a noted one the guard too. */
-static void test_noted_guard(void **state)
-{
-	(void)state;
-	EXPECT("SYN", SYN6(), XDP_TX, TO_T1(SYN6()), DISTRIBUTED);
-	EXPECT("ACK", ACK6(), XDP_TX, TO_T1(ACK6()), HALF_OPEN);
-	EXPECT("noted", ACK6(), XDP_TX, TO_T1(ACK6()), NOTED);
-	change_guards();
-	EXPECT_DROP("another flow's guard", ACK6(), SIGHTED);
-	change_guards();
-	EXPECT("noted", ACK6(), XDP_TX, TO_T1(ACK6()), NOTED);
-}
-
-/* An IPv4 flow with an IPv6 flow's tag is another flow. */
-static void test_families(void **state)
-{
-	(void)state;
-	EXPECT("IPv4", SYN(), XDP_TX, TO_T1(SYN()), DISTRIBUTED);
-	EXPECT("IPv6", SYN6(), XDP_TX, TO_T1(SYN6()), DISTRIBUTED);
-	change_families();
-	EXPECT("IPv4", ACK(), XDP_TX, TO_T1(ACK()), HALF_OPEN);
-	EXPECT_DROP("was another flow's", ACK6(), SIGHTED);
-}
-
-static void flood(unsigned int packets, bool pairs)
-{
-	struct frame out;
-
-	for (unsigned int i = 0; i < packets; i++) {
-		struct frame syn = SYN(.from = "198.51.100.99", .from_port = (uint16_t)(i + 1));
-		struct frame ack = ACK(.from = "198.51.100.99", .from_port = (uint16_t)(i + 1));
-
-		assert_int_equal(run_packet(&syn, &out), XDP_TX);
-		if (pairs)
-			assert_int_equal(run_packet(&ack, &out), XDP_TX);
-	}
-}
-
-static void test_flood_of_syns(void **state)
-{
-	(void)state;
-	squeeze(0, 0, 0);
-	EXPECT("SYN", SYN(.from_port = 1), XDP_TX, TO_T1(SYN(.from_port = 1)), DISTRIBUTED);
-	EXPECT("ACK", ACK(.from_port = 1), XDP_TX, TO_T1(ACK(.from_port = 1)), HALF_OPEN);
-	remember();
-	put_ring(SHOP, T3);
-	flood(1000, false);
-	EXPECT("noted", ACK(.from_port = 1), XDP_TX, TO_T1(ACK(.from_port = 1)), NOTED);
-	assert_int_equal(remembered(), 1);
-	sneak_connection(CLIENT, 40000, SHOP, T3);
-	EXPECT("remembered", ACK(), XDP_TX, TO_T1(ACK()), CONNECTION);
-	EXPECT("displaced: each other", SYN(), XDP_TX, TO_T3(SYN()), CONNECTION);
-	EXPECT("one more", SYN(.from_port = 2), XDP_TX, TO_T3(SYN(.from_port = 2)), DISTRIBUTED,
-	       COUNT_FLOW_DISPLACED);
-	age_handshakes(SECOND_NS);
-	EXPECT("not so many", SYN(.from_port = 3), XDP_TX, TO_T3(SYN(.from_port = 3)), DISTRIBUTED);
-}
-
-/* Forged pairs push each other out, and nothing that matters. */
-static void test_flood_of_pairs(void **state)
-{
-	(void)state;
-	squeeze(0, 0, 0);
-	remember();
-	flood(100, true);
-	EXPECT("a connection", ACK(), XDP_TX, TO_T1(ACK()), CONNECTION);
-	assert_int_equal(table_size(), 1);
-}
-
-/* What is noted of a target that cannot report it is not pushed out. */
-static void test_unattended(void **state)
-{
-	(void)state;
-	squeeze(0, 0, 0);
-	set_flags(T1, TARGET_USABLE | TARGET_RESOLVED);
-	for (uint16_t port = 1; port <= NOTED_WAYS; port++) {
-		struct frame syn = SYN(.from_port = port), ack = ACK(.from_port = port), out;
-
-		run_packet(&syn, &out);
-		age_handshakes(SECOND_NS * 2);
-		run_packet(&ack, &out);
-	}
-	age_handshakes(SECOND_NS * 2);
-	for (uint16_t port = 1; port <= NOTED_WAYS; port++)
-		EXPECT("at an unattended target", ACK(.from_port = port), XDP_TX,
-		       TO_T1(ACK(.from_port = port)), NOTED);
-	put_ring(SHOP, T3);
-	EXPECT("there is room for a SYN", SYN(.from_port = 9), XDP_TX, TO_T3(SYN(.from_port = 9)),
-	       DISTRIBUTED);
-	EXPECT("but not to note it", ACK(.from_port = 9), XDP_TX, TO_T3(ACK(.from_port = 9)),
-	       HALF_OPEN, COUNT_FLOW_FULL);
-	for (uint16_t port = 1; port <= NOTED_WAYS; port++)
-		EXPECT("they stay", ACK(.from_port = port), XDP_TX, TO_T1(ACK(.from_port = port)),
-		       NOTED);
-	set_flags(T1, TARGET_USABLE | TARGET_RESOLVED | TARGET_IN_SYNC);
-	EXPECT("SYN", SYN(.from_port = 10), XDP_TX, TO_T3(SYN(.from_port = 10)), DISTRIBUTED);
-	EXPECT("in sync: the oldest gives way", ACK(.from_port = 10), XDP_TX,
-	       TO_T3(ACK(.from_port = 10)), HALF_OPEN);
-	EXPECT_DROP("the oldest", ACK(.from_port = 1), SIGHTED);
-	EXPECT("the next", ACK(.from_port = 2), XDP_TX, TO_T1(ACK(.from_port = 2)), NOTED);
-}
-
-/* Each flow that is waited for has a time of its own; where all fall into one set, the oldest gives
- * way. */
-static void test_sightings_places(void **state)
-{
-	(void)state;
-	squeeze(FLOW_BITS_MIN, 0, 0);
-	for (uint16_t port = 1; port <= SIGHTING_WAYS + 1; port++) {
-		EXPECT_DROP("first sight", ACK(.from_port = port), SIGHTED);
-		age_sightings(1000000);
-	}
-	assert_int_equal(age_sightings(SIGHTING_NS), SIGHTING_WAYS);
-	for (uint16_t port = SIGHTING_WAYS + 1; port > 1; port--)
-		EXPECT("waited for", ACK(.from_port = port), XDP_TX, TO_T1(ACK(.from_port = port)),
-		       SERVICE, COUNT_GUESS_DISTRIBUTED, COUNT_FORWARDED_PACKETS);
-	EXPECT_DROP("the oldest", ACK(.from_port = 1), SIGHTED);
-}
-
-/* ------------------------------------------------------------------------------------------------
- * present */
-
-/* Many entries share each bit: as long as one is there, it is found. */
-static void test_present(void **state)
-{
-	(void)state;
-	squeeze(FLOW_BITS_MIN, FLOW_BITS_MIN, 0);
-	for (uint16_t port = 1; port <= 400; port++)
-		put_connection(CLIENT, port, SHOP, T3, CONNECTION_OPEN);
-	for (uint16_t port = 1; port <= 400; port++)
-		put_connection(CLIENT, port, SHOP, T3, CONNECTION_OPEN);
-	for (uint16_t port = 1; port <= 400; port += 2)
-		assert_int_equal(delete_connection(CLIENT, port, SHOP), 0);
-	for (uint16_t port = 2; port <= 400; port += 2)
-		EXPECT("there", SYN(.from_port = port), XDP_TX, TO_T3(SYN(.from_port = port)),
-		       CONNECTION);
-	for (uint16_t port = 2; port <= 400; port += 2)
-		assert_int_equal(delete_connection(CLIENT, port, SHOP), 0);
-	assert_int_equal(presence(), 0);
-	EXPECT("gone", SYN(.from_port = 2), XDP_TX, TO_T1(SYN(.from_port = 2)), DISTRIBUTED);
-}
-
-static const char *client_number(unsigned int number)
-{
-	static char text[32];
-
-	snprintf(text, sizeof(text), "198.51.100.%u", number);
-	return text;
-}
-
-/* Affinities likewise, in words of their own. */
-static void test_present_affinities(void **state)
-{
-	struct frame syn = SYN(.from = "198.51.100.2");
-
-	(void)state;
-	squeeze(FLOW_BITS_MIN, FLOW_BITS_MIN, 0);
-	put_connection(CLIENT, 40000, SHOP, T1, CONNECTION_OPEN);
-	for (unsigned int client = 1; client <= 200; client++)
-		put_affinity(client_number(client), 0, T3);
-	assert_int_equal(delete_connection(CLIENT, 40000, SHOP), 0);
-	for (unsigned int client = 1; client <= 200; client++)
-		if (client != 2)
-			assert_int_equal(delete_affinity(client_number(client), 0), 0);
-	EXPECT("there", syn, XDP_TX, TO_T3(syn), AFFINITY);
-	assert_int_equal(delete_affinity(client_number(2), 0), 0);
-	assert_int_equal(presence(), 0);
-}
-
-/* No room: what is there stays, and nothing is left of what is not. */
-static void test_table_full(void **state)
-{
-	unsigned int entries = 0;
-
-	(void)state;
-	remember();
-	for (uint16_t port = 1; port < 5000; port++)
-		entries += !try_connection(CLIENT, port, SHOP, T3);
-	assert_int_equal(table_size(), entries + 1);
-	assert_int_equal(try_connection(CLIENT, 6000, SHOP, T3), -E2BIG);
-	EXPECT("a connection", ACK(), XDP_TX, TO_T1(ACK()), CONNECTION);
-	EXPECT("the same, changed", ACK(), XDP_TX, TO_T1(ACK()), CONNECTION);
-	assert_int_equal(try_connection(CLIENT, 40000, SHOP, T3), 0);
-	EXPECT("moved", ACK(), XDP_TX, TO_T3(ACK()), CONNECTION);
-	for (uint16_t port = 1; port < 5000; port++)
-		delete_connection(CLIENT, port, SHOP);
-	assert_int_equal(delete_connection(CLIENT, 40000, SHOP), 0);
-	assert_int_equal(presence(), 0);
-}
-
-/* ------------------------------------------------------------------------------------------------
  * two CPUs at once */
 
 #define TURNS 100000
@@ -670,18 +394,6 @@ int main(void)
 		cmocka_unit_test_setup(test_stamp_comes_round, world_reset),
 		cmocka_unit_test_setup(test_guard, world_reset),
 		cmocka_unit_test_setup(test_keyed, world_reset),
-		cmocka_unit_test_setup(test_noted_first, world_reset),
-		cmocka_unit_test_setup(test_note_changes, world_reset),
-		cmocka_unit_test_setup(test_half_open_places, world_reset),
-		cmocka_unit_test_setup(test_noted_guard, world_reset),
-		cmocka_unit_test_setup(test_families, world_reset),
-		cmocka_unit_test_setup(test_flood_of_syns, world_reset),
-		cmocka_unit_test_setup(test_flood_of_pairs, world_reset),
-		cmocka_unit_test_setup(test_unattended, world_reset),
-		cmocka_unit_test_setup(test_sightings_places, world_reset),
-		cmocka_unit_test_setup(test_present, world_reset),
-		cmocka_unit_test_setup(test_present_affinities, world_reset),
-		cmocka_unit_test_setup(test_table_full, world_reset),
 		cmocka_unit_test_setup(test_race, world_reset),
 	};
 

@@ -11,8 +11,6 @@
 #include "outer.h"
 #include "world.h"
 
-#define DISTRIBUTED COUNT_SERVICE_PACKETS, COUNT_NEW_DISTRIBUTED, COUNT_FORWARDED_PACKETS
-
 static void test_pass(void **state)
 {
 	struct settings nobody = {0};

@@ -86,6 +86,18 @@ void put_settings(const struct settings *settings)
 	put(program->maps.settings, &(uint32_t){0}, settings);
 }
 
+void squeeze(uint8_t flow_bits, uint8_t handshake_bits, uint8_t present_bits)
+{
+	struct settings settings = router_settings();
+
+	settings.flow_bits = flow_bits;
+	settings.handshake_bits = handshake_bits;
+	settings.sighting_bits = handshake_bits;
+	settings.present_bits = present_bits;
+	settings.present_affinity_bits = present_bits;
+	put_settings(&settings);
+}
+
 static void put_index(void)
 {
 	struct maps maps;
@@ -353,6 +365,13 @@ unsigned int remembered(void)
 		for (int way = 0; way < FLOW_WAYS; way++)
 			words += flow_sets[i].word[way] != 0;
 	return words;
+}
+
+void remember(void)
+{
+	put_connection(CLIENT, 40000, SHOP, T1, CONNECTION_OPEN);
+	EXPECT("an open connection", ACK(), XDP_TX, TO_T1(ACK()), CONNECTION);
+	assert_int_equal(remembered(), 1);
 }
 
 void age_handshakes(uint64_t by_ns)

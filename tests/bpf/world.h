@@ -29,6 +29,8 @@ enum { T1 = 1, T2, T3, LOCAL };
 #define TARGET_MTU 1500
 #define SETS	   (1 << FLOW_BITS_MIN) /* of flows, of handshakes, of sightings */
 
+#define SECOND_NS 1000000000ULL
+
 /* cmocka's: load once a group, everything back to peace before each test. */
 int world_load(void **state);
 int world_unload(void **state);
@@ -39,6 +41,8 @@ struct address world_address(const char *text);
 
 void put_settings(const struct settings *settings);
 struct settings router_settings(void);
+/* Everything falls into so few sets (of flows, of handshakes, words of present). */
+void squeeze(uint8_t flow_bits, uint8_t handshake_bits, uint8_t present_bits);
 void put_service(uint32_t number, const struct router_service *service);
 struct router_service get_service(uint32_t number);
 void drop_service(uint32_t number); /* from the index */
@@ -79,6 +83,8 @@ void change_families(void);
 /* The fast path's memory: a flow's set, and how many words are in all sets together. */
 struct flow_set *get_set(const char *client, uint16_t port, uint16_t service);
 unsigned int remembered(void);
+/* An open connection of CLIENT's port 40000 with SHOP, to T1, that the fast path remembers. */
+void remember(void);
 /* The next packets come in on this CPU. */
 void world_run_on(int cpu);
 /* Time passes for the flows that are waited for; how many they are. */
@@ -120,6 +126,23 @@ void run_packets(const struct frame *in, int times);
  */
 #define SEGMENT(...)  tcp((struct segment){.to = VIP, .flags = __VA_ARGS__})
 #define SEGMENT6(...) tcp((struct segment){.to = VIP6, .flags = __VA_ARGS__})
+
+/* A handshake's first packet, with the number that frame.h gives it, and what comes after it. */
+#define ISN	  1000
+#define SYN(...)  SEGMENT(TCP_SYN, ##__VA_ARGS__)
+#define ACK(...)  SEGMENT(TCP_ACK, .sequence = ISN + 1, ##__VA_ARGS__)
+#define SYN6(...) SEGMENT6(TCP_SYN, ##__VA_ARGS__)
+#define ACK6(...) SEGMENT6(TCP_ACK, .sequence = ISN + 1, ##__VA_ARGS__)
+
+/* What a packet to a service counts, by what its target was found by. */
+#define SERVICE	    COUNT_SERVICE_PACKETS
+#define DISTRIBUTED SERVICE, COUNT_NEW_DISTRIBUTED, COUNT_FORWARDED_PACKETS
+#define AFFINITY    SERVICE, COUNT_NEW_AFFINITY, COUNT_FORWARDED_PACKETS
+#define HALF_OPEN   SERVICE, COUNT_FLOW_HALF_OPEN, COUNT_FORWARDED_PACKETS
+#define NOTED	    SERVICE, COUNT_FLOW_NOTED, COUNT_FORWARDED_PACKETS
+#define CONNECTION  SERVICE, COUNT_FLOW_CONNECTION, COUNT_FORWARDED_PACKETS
+#define SIGHTED	    SERVICE, COUNT_HELD_SIGHTING
+#define NO_TARGET   SERVICE, COUNT_DROP_NO_TARGET
 
 #define TO_T1(frame) encapsulated(frame, ROUTER, ADDRESS1)
 #define TO_T2(frame) encapsulated(frame, ROUTER, ADDRESS2)

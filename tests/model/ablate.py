@@ -46,7 +46,7 @@ RULES = [
          "bpf/router_agent.h", "	if (!error)\n		flow_changed(id);", "	(void)id;"),
     Rule("fast-open-only", "the fast path remembers what has been noted elsewhere",
          "bpf/choose.h", "is_open(&known) && !known.has_noted)", "is_open(&known))",
-         "test_xdp_fast has the row; here the report that contradicts a note is seldom older than a packet"),
+         "test_xdp_handshakes has the row; here the report that contradicts a note is seldom older than a packet"),
     Rule("restore-connections", "a restarted agent throws away the pinned connections",
          "sync/mirror_connections.c", "	if (!peer || key->service >= MAX_SERVICES ||", "	if (true || !peer ||"),
     Rule("restore-affinities", "a restarted agent throws away the pinned affinities",
