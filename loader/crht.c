@@ -9,13 +9,15 @@
 #include "../bpf/expiry.h"
 #include "affinity_rule.h"
 
-const struct column crht_connection_columns[] = {
-	{"client", 24, NULL}, {"client_port", -11, NULL}, {"service", 12, NULL},
-	{"target", 10, NULL}, {"instance", -8, NULL},	  {"state", 8, NULL},
-	{NULL, 0, NULL},
+/* The first is for nodes with both roles. */
+static const struct column connection_columns[] = {
+	{"role", 6, NULL},     {"client", 24, NULL}, {"client_port", -11, NULL},
+	{"service", 12, NULL}, {"target", 10, NULL}, {"instance", -8, NULL},
+	{"state", 8, NULL},    {NULL, 0, NULL},
 };
 
-const struct column crht_affinity_columns[] = {
+static const struct column affinity_columns[] = {
+	{"role", 6, NULL},
 	{"client", 18, NULL},
 	{"scope", 10, NULL},
 	{"target", 8, NULL},
@@ -27,6 +29,21 @@ const struct column crht_affinity_columns[] = {
 	{"reason", 9, NULL},
 	{NULL, 0, NULL},
 };
+
+static bool has_both_roles(const struct node *node)
+{
+	return node->is_router && node->is_target;
+}
+
+const struct column *crht_connection_columns(const struct node *node)
+{
+	return has_both_roles(node) ? connection_columns : connection_columns + 1;
+}
+
+const struct column *crht_affinity_columns(const struct node *node)
+{
+	return has_both_roles(node) ? affinity_columns : affinity_columns + 1;
+}
 
 struct walk {
 	struct node *node;
@@ -46,6 +63,16 @@ __u64 crht_now_ns(void)
 static void add_text(struct json_object *row, const char *member, const char *text)
 {
 	json_object_object_add(row, member, text ? json_object_new_string(text) : NULL);
+}
+
+/* Whose row it is, where that is a question. */
+static struct json_object *begin_row(const struct node *node, const char *role)
+{
+	struct json_object *row = json_object_new_object();
+
+	if (has_both_roles(node))
+		add_text(row, "role", role);
+	return row;
 }
 
 static void add_number(struct json_object *row, const char *member, __u64 value)
@@ -70,9 +97,10 @@ static bool connection_wanted(const struct walk *walk, const struct connection_k
 	return !filter->has_client || address_equal(&filter->client, &key->client);
 }
 
-static struct json_object *connection_row(const struct connection_key *key, const char *service)
+static struct json_object *connection_row(const struct node *node, const char *role,
+					  const struct connection_key *key, const char *service)
 {
-	struct json_object *row = json_object_new_object();
+	struct json_object *row = begin_row(node, role);
 
 	add_client(row, &key->client);
 	add_number(row, "client_port", ntohs(key->client_port));
@@ -100,7 +128,7 @@ static int router_connection(void *context, const void *key_, const void *value_
 	service = walk->node->router_services[key->service].name;
 	if (!connection_wanted(walk, key, service))
 		return 0;
-	row = connection_row(key, service);
+	row = connection_row(walk->node, "router", key, service);
 	add_text(row, "target", target_name(walk->node, value->target));
 	json_object_object_add(row, "instance", NULL);
 	add_text(row, "state", value->state == CONNECTION_LINGERS ? "lingers" : "open");
@@ -127,7 +155,7 @@ static int target_connection(void *context, const void *key_, const void *value_
 	service = walk->node->target_services[key->service].name;
 	if (!connection_wanted(walk, key, service))
 		return 0;
-	row = connection_row(key, service);
+	row = connection_row(walk->node, "target", key, service);
 	id = instance_id(walk->node, value->instance);
 	add_text(row, "target", walk->node->config->node);
 	json_object_object_add(row, "instance", id ? json_object_new_int64((int64_t)id) : NULL);
@@ -226,7 +254,7 @@ static int router_affinity(void *context, const void *key_, const void *value_)
 		scope_service(walk->node, true, key->scope, address_is_ipv4(&key->client), &prefix);
 	if (!affinity_wanted(walk, key, true, service, prefix))
 		return 0;
-	row = json_object_new_object();
+	row = begin_row(walk->node, "router");
 	add_prefix_client(row, key, prefix);
 	add_text(row, "service", service);
 	add_text(row, "scope", walk->node->router_scopes[key->scope].name);
@@ -265,7 +293,7 @@ static int target_affinity(void *context, const void *key_, const void *value_)
 	if (!affinity_wanted(walk, key, false, service, prefix) || affinity_over(value, &facts))
 		return 0;
 	expires = affinity_expires_ns(value, facts.connections);
-	row = json_object_new_object();
+	row = begin_row(walk->node, "target");
 	add_prefix_client(row, key, prefix);
 	add_text(row, "service", service);
 	add_text(row, "scope", walk->node->target_scopes[key->scope].name);

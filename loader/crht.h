@@ -15,7 +15,10 @@ struct crht_filter {
 	struct address client;
 };
 
-extern const struct column crht_connection_columns[], crht_affinity_columns[];
+/* A node with both roles knows a connection that it forwards to itself twice: there each row says
+ * by which role. */
+const struct column *crht_connection_columns(const struct node *node);
+const struct column *crht_affinity_columns(const struct node *node);
 
 /* 0 or -errno. */
 int crht_connections(struct node *node, const struct crht_filter *filter, struct listing *listing);

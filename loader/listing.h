@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* listing.h - rows of a list, printed as they come: as a table, or as a JSON array of objects. A
- * table fits into 100 columns, so it may have fewer columns than the JSON has members. */
+ * table is about 100 characters wide, so it may have fewer columns than the JSON has members. */
 #ifndef LIMPET_LISTING_H
 #define LIMPET_LISTING_H
 

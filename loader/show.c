@@ -227,22 +227,30 @@ static int show_sync(const struct show *show)
 /* ------------------------------------------------------------------------------------------
  * from the maps */
 
-static int show_crht(const struct show *show, const struct column *columns,
-		     int (*rows)(struct node *, const struct crht_filter *, struct listing *))
+/* NULL with a line on standard error. */
+static struct node *open_tables(const struct show *show)
 {
 	struct node *node = node_open(show->config);
-	struct listing listing;
-	int result;
 
 	if (!node)
-		return 1;
+		return NULL;
 	if (check_service(show, node)) {
 		node_close(node);
-		return 1;
+		return NULL;
 	}
 	if (node->is_router && !control_agent_runs(show->config))
 		log_warning("limpetd is not running: what targets have reported since it ended is "
 			    "not in here");
+	return node;
+}
+
+/* Closes the node: 0, or 1 with a line on standard error. */
+static int show_tables(const struct show *show, struct node *node, const struct column *columns,
+		       int (*rows)(struct node *, const struct crht_filter *, struct listing *))
+{
+	struct listing listing;
+	int result;
+
 	listing_begin(&listing, columns, show->json);
 	result = rows(node, &show->filter, &listing);
 	listing_end(&listing);
@@ -254,12 +262,16 @@ static int show_crht(const struct show *show, const struct column *columns,
 
 static int show_connections(const struct show *show)
 {
-	return show_crht(show, crht_connection_columns, crht_connections);
+	struct node *node = open_tables(show);
+
+	return node ? show_tables(show, node, crht_connection_columns(node), crht_connections) : 1;
 }
 
 static int show_affinities(const struct show *show)
 {
-	return show_crht(show, crht_affinity_columns, crht_affinities);
+	struct node *node = open_tables(show);
+
+	return node ? show_tables(show, node, crht_affinity_columns(node), crht_affinities) : 1;
 }
 
 static const char *const affinity_names[] = {"none", "requested", "timed"};
@@ -375,7 +387,9 @@ static int service_rows(struct node *node, const struct crht_filter *filter,
 
 static int show_services(const struct show *show)
 {
-	return show_crht(show, service_columns, service_rows);
+	struct node *node = open_tables(show);
+
+	return node ? show_tables(show, node, service_columns, service_rows) : 1;
 }
 
 /* ------------------------------------------------------------------------------------------

@@ -62,6 +62,36 @@ check_affinities "through r1"
 check "what is for its own target, r1 passes to its kernel" counter_is_above r1 forwarded_local 0
 client_start held hold --source 198.18.1.1-30 --count 60
 
+# By which roles a node knows what the client of another has to come back to.
+roles()
+{
+	show "$1" affinities '[row["role"] for row in d]' --client "${client[$2]}"
+}
+
+# r1 forwards them all, and those that it serves, too.
+connections_say_by_whom()
+{
+	[ "$(show r1 connections '(
+		lambda open: len(open("router")) == 60 and open("target") and
+			open("target") == {row for row in open("router") if row[2] == "r1"}
+		)(lambda role: {(row["client"], row["client_port"], row["target"]) for row in d
+			if row["role"] == role and row["state"] == "open"})')" = true ]
+}
+
+first_column()
+{
+	on "$1" limpet show "$2" | sed -n '1s/ .*//p'
+}
+
+check_is "r1: it forwards its own client, and serves it" '["router", "target"]' "$(roles r1 r1)"
+check_is "r1: it forwards t1's client" '["router"]' "$(roles r1 t1)"
+check_soon "r1: each connection says by which role it is known" 5 connections_say_by_whom
+for list in affinities connections; do
+	check_is "r1: $list: the first column" ROLE "$(first_column r1 $list)"
+	check_is "t1, which is a target alone: $list" CLIENT "$(first_column t1 $list)"
+	check_is "t1: no row has a role" true "$(show t1 $list 'any(d) and not any("role" in row for row in d)')"
+done
+
 check "r1: deactivate" on r1 limpet deactivate
 takeover r2
 check_soon "r2 is ready" 20 router_is_ready r2
