@@ -34,7 +34,8 @@ static __always_inline int reap(const struct affinity_key *key)
 	return error == -ENOENT ? error : error ? -EBUSY : 0;
 }
 
-/* The connection of a socket that the tracker has not seen, or not as an instance's. */
+/* The connection of a socket that the tracker has not seen, or not as an instance's; or one whose
+ * service has changed. */
 static __always_inline int repair_open(const struct agent_call *call)
 {
 	struct opened opened = {.key = call->connection};
@@ -45,11 +46,10 @@ static __always_inline int repair_open(const struct agent_call *call)
 	    (call->instance >= MAX_INSTANCES && call->instance != NO_INSTANCE))
 		return -EINVAL;
 	entry = bpf_map_lookup_elem(&connections, &opened.key);
-	if (entry && entry->cookie == call->id) {
-		if (entry->instance != NO_INSTANCE || call->instance == NO_INSTANCE)
-			return -EEXIST;
-		return connection_move(call->id, call->instance);
-	}
+	if (entry && entry->cookie == call->id)
+		return connection_count_anew(&opened.key, call->id, call->instance);
+	if (call->op == AGENT_COUNT_ANEW)
+		return -ENOENT;
 	opened.scope = service->scope;
 	opened.client_prefix = service->client_prefix;
 	return connection_open(call->id, &opened, call->instance, true);
@@ -122,6 +122,7 @@ static __always_inline int operate(const struct agent_call *call)
 	case AGENT_REAP:
 		return reap(&call->affinity);
 	case AGENT_REPAIR_OPEN:
+	case AGENT_COUNT_ANEW:
 		return repair_open(call);
 	case AGENT_REPAIR_CLOSE:
 		return repair_close(call);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * connection.h - the life of an entry of target/connections: entered when a handshake completes,
- * moved when its listener closes before it was accepted, removed when it closes. Entry, count of
- * the client, load of the instance and the socket's entry change together or not at all.
+ * moved when its listener closes before it was accepted, counted anew when its service's scope or
+ * prefix has changed, removed when it closes. Entry, count of the client, load of the instance and
+ * the socket's entry change together or not at all.
  *
  * An entry is only ever added where there is none (BPF_NOEXIST), and deleted only by who has
  * swapped its cookie for 0. So a late close never takes the entry of a newer connection with it.
@@ -32,15 +33,15 @@ static __always_inline void load_add(__u32 slot, __s32 connections)
 	__sync_fetch_and_add(&load->changes, 1);
 }
 
-/* The key under which the connection's client is counted. */
+/* The key under which the connection's client is counted; of `entry` the word `counted` alone. */
 static __always_inline void client_key_make(struct client_key *client,
 					    const struct connection_key *key,
-					    const struct target_connection *entry, __u32 slot)
+					    const struct target_connection *entry)
 {
 	client->client.client = key->client;
 	client->client.scope = entry->scope;
 	client->client.zero = 0;
-	client->instance = slot;
+	client->instance = entry->instance;
 	mask_address(&client->client.client, entry->client_prefix);
 }
 
@@ -73,16 +74,16 @@ static __always_inline void connection_uncount(const struct client_key *client)
  * it). Between the two exchanges the entry is nobody's: it is counted where it was last. */
 SUBPROGRAM int connection_remove(const struct connection_key *key, __u64 cookie, __u8 how)
 {
-	struct target_connection *entry = bpf_map_lookup_elem(&connections, key);
+	struct target_connection *entry = bpf_map_lookup_elem(&connections, key), last = {};
+	const struct target_connection gone = {.instance = GONE_INSTANCE};
 	struct client_key client;
-	__u32 slot;
 
 	if (!entry || __sync_val_compare_and_swap(&entry->cookie, cookie, 0) != cookie)
 		return -ENOENT;
-	slot = __sync_lock_test_and_set(&entry->instance, GONE_INSTANCE);
-	client_key_make(&client, key, entry, slot);
+	last.counted = __sync_lock_test_and_set(&entry->counted, gone.counted);
+	client_key_make(&client, key, &last);
 	if (bpf_map_delete_elem(&connections, key)) {
-		__sync_lock_test_and_set(&entry->instance, slot);
+		__sync_lock_test_and_set(&entry->counted, last.counted);
 		__sync_lock_test_and_set(&entry->cookie, cookie);
 		count(COUNT_TRACK_RETRY);
 		return -EBUSY;
@@ -153,7 +154,7 @@ SUBPROGRAM int connection_open(__u64 cookie, const struct opened *opened, __u32 
 	int error;
 
 	made.established_ns = bpf_ktime_get_ns();
-	client_key_make(&client, &key, &made, slot);
+	client_key_make(&client, &key, &made);
 	error = connection_count(&client);
 	if (!error) {
 		error = connection_insert(cookie, &key, &made);
@@ -169,16 +170,39 @@ SUBPROGRAM int connection_open(__u64 cookie, const struct opened *opened, __u32 
 	return 0;
 }
 
+/* Count the connection where `after` says, if it is still counted where `before` says: 0, or why
+ * not. */
+static __always_inline int connection_recount(const struct connection_key *key,
+					      struct target_connection *entry,
+					      const struct target_connection *before,
+					      const struct target_connection *after)
+{
+	struct client_key client;
+	int error;
+
+	client_key_make(&client, key, after);
+	error = connection_count(&client);
+	if (error) {
+		count(COUNT_TRACK_RETRY);
+		return error;
+	}
+	if (__sync_val_compare_and_swap(&entry->counted, before->counted, after->counted) !=
+	    before->counted) {
+		connection_uncount(&client);
+		return -EBUSY;
+	}
+	client_key_make(&client, key, before);
+	connection_uncount(&client);
+	return 0;
+}
+
 /* The socket's connection goes to another instance: 0, -ENOENT, or why it stays counted where it
  * was. */
 SUBPROGRAM int connection_move(__u64 cookie, __u32 slot)
 {
 	struct socket_connection *found = bpf_map_lookup_elem(&sockets, &cookie);
-	struct target_connection *entry;
+	struct target_connection *entry, before = {}, after = {};
 	struct connection_key key;
-	struct client_key client;
-	__u32 before;
-	int error;
 
 	if (!found)
 		return -ENOENT;
@@ -186,22 +210,33 @@ SUBPROGRAM int connection_move(__u64 cookie, __u32 slot)
 	entry = bpf_map_lookup_elem(&connections, &key);
 	if (!entry || entry->cookie != cookie)
 		return -ENOENT;
-	before = entry->instance;
-	if (before == slot || before == GONE_INSTANCE)
+	before.counted = after.counted = read_once(&entry->counted);
+	if (before.instance == slot || before.instance == GONE_INSTANCE)
 		return 0;
-	client_key_make(&client, &key, entry, slot);
-	error = connection_count(&client);
-	if (error) {
-		count(COUNT_TRACK_RETRY);
-		return error;
-	}
-	if (__sync_val_compare_and_swap(&entry->instance, before, slot) != before) {
-		connection_uncount(&client);
-		return -EBUSY;
-	}
-	client.instance = before;
-	connection_uncount(&client);
-	return 0;
+	after.instance = slot;
+	return connection_recount(&key, entry, &before, &after);
+}
+
+/* Of this instance, if it had none, and under the scope and prefix that its service has now: 0,
+ * -EEXIST (so it is), -ENOENT, or why it stays counted where it was. */
+SUBPROGRAM int connection_count_anew(const struct connection_key *key, __u64 cookie, __u32 slot)
+{
+	struct target_connection *entry = bpf_map_lookup_elem(&connections, key);
+	struct target_service *service = service_by_number(key->service);
+	struct target_connection before = {}, after = {};
+
+	if (!entry || entry->cookie != cookie || !service)
+		return -ENOENT;
+	before.counted = after.counted = read_once(&entry->counted);
+	if (before.instance == GONE_INSTANCE)
+		return -ENOENT;
+	if (before.instance == NO_INSTANCE)
+		after.instance = slot;
+	after.scope = service->scope;
+	after.client_prefix = service->client_prefix;
+	if (before.counted == after.counted)
+		return -EEXIST;
+	return connection_recount(key, entry, &before, &after);
 }
 
 #endif

@@ -567,11 +567,18 @@ struct lowered_mss {
 struct target_connection {
 	__u64 cookie;
 	__u64 established_ns;
-	__u32 instance;	    /* slot; NO_INSTANCE: of a listener that is not adopted */
-	__u16 scope;	    /* of the service when the connection came, under which it is counted: a
-			       reload may change it */
-	__u8 client_prefix; /* likewise */
-	__u8 zero;
+	/* Where it is counted: one word, for who changes it. */
+	union {
+		struct {
+			__u32 instance; /* slot; NO_INSTANCE: of a listener that is not adopted */
+			/* The service's when the connection came, or since AGENT_COUNT_ANEW: a
+			 * reload may change it. */
+			__u16 scope;
+			__u8 client_prefix;
+			__u8 zero;
+		};
+		__u64 counted;
+	};
 };
 
 #define NO_INSTANCE   0xffffffffU
@@ -726,8 +733,10 @@ enum agent_op {
 	AGENT_REPAIR_QUOTA,  /* affinities of `instance` */
 	AGENT_REPAIR_CLIENT, /* connections of client `affinity` to `instance`; id: the whole word,
 				0: there was none */
-	AGENT_SET_ASKER	     /* process `count`, which has asked, alone asks over `instance`, if its
+	AGENT_SET_ASKER,     /* process `count`, which has asked, alone asks over `instance`, if its
 				asker is still `id`: else -EAGAIN; -ENOENT: it has exited */
+	AGENT_COUNT_ANEW     /* count `connection`, if its cookie is `id`, under the scope and the
+				prefix that its service has now; -ENOENT; -EEXIST: so it is */
 };
 
 struct agent_call {

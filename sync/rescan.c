@@ -11,6 +11,7 @@
 #include "log.h"
 
 #define PIECES_A_TURN 8
+#define ANEW_A_TURN   10000
 #define APART_MS      5000 /* beginnings of two that are not urgent */
 
 /* States in which a connection's entry may be there; where it must be. */
@@ -32,10 +33,12 @@ struct rescan {
 	unsigned int step; /* of it */
 	struct items sockets, entries;
 	struct counts *counts;
+	size_t next; /* of the entries that may be outdated */
 	uint64_t began_ns;
 	bool again, soon;	     /* another is to follow, at once or paced */
 	uint64_t full;		     /* the table's counter when it began */
 	unsigned int closed, opened; /* repairs of this pass */
+	unsigned int anew;	     /* connections that are counted anew */
 	unsigned int left_out;	     /* connections that the table has no room for */
 };
 
@@ -88,6 +91,18 @@ static void note_socket(void *context, const struct diag_socket *socket)
 		append(&rescan->sockets, &item);
 }
 
+/* A number that no service has says nothing. */
+static bool is_outdated(const struct target_part *target, uint16_t number,
+			const struct target_connection *connection)
+{
+	const struct target_service *service =
+		number < MAX_SERVICES ? &target->numbers->service[number] : NULL;
+
+	return service && service->name[0] &&
+	       (service->scope != connection->scope ||
+		service->client_prefix != connection->client_prefix);
+}
+
 static int note_entry(void *context, const void *key, const void *value)
 {
 	const struct target_connection *connection = value;
@@ -96,6 +111,7 @@ static int note_entry(void *context, const void *key, const void *value)
 				   .key = *(const struct connection_key *)key,
 				   .established_ns = connection->established_ns};
 
+	item.outdated = is_outdated(rescan->target, item.key.service, connection);
 	if (item.cookie) /* 0: it is being removed */
 		append(&rescan->entries, &item);
 	return 0;
@@ -188,6 +204,34 @@ static int end_counts(struct rescan *rescan)
 	return 0;
 }
 
+static void count_one_anew(struct rescan *rescan, const struct rescan_item *entry)
+{
+	struct agent_call call = {.op = AGENT_COUNT_ANEW,
+				  .connection = entry->key,
+				  .id = entry->cookie,
+				  .instance = NO_INSTANCE};
+	int err = maps_agent_call(rescan->target->agent_program, &call);
+
+	rescan->anew += err == 0;
+	rescan->soon |= err == -EBUSY; /* for want of room: when the counter says so */
+}
+
+static int count_anew(struct rescan *rescan)
+{
+	size_t end = rescan->next + ANEW_A_TURN;
+
+	for (; rescan->next < rescan->entries.count && rescan->next < end; rescan->next++)
+		if (rescan->entries.item[rescan->next].outdated)
+			count_one_anew(rescan, &rescan->entries.item[rescan->next]);
+	if (rescan->next < rescan->entries.count)
+		return 1;
+	if (rescan->anew)
+		log_info("target/connections: %u connections are counted under the scope and "
+			 "prefix that their services have now",
+			 rescan->anew);
+	return 0;
+}
+
 static int compare(struct rescan *rescan)
 {
 	rescan->opened = rescan->closed = rescan->left_out = 0;
@@ -203,7 +247,7 @@ static int compare(struct rescan *rescan)
 
 /* Each: 1 when it has more to do, 0 when it is done, -errno. */
 static int (*const steps[])(struct rescan *rescan) = {
-	list_sockets, begin_counts, read_entries, end_counts, compare,
+	list_sockets, begin_counts, read_entries, end_counts, count_anew, compare,
 };
 
 #define STEPS (sizeof(steps) / sizeof(steps[0]))
@@ -288,6 +332,7 @@ void rescan_start(struct rescan *rescan)
 	rescan->began_ns = agent_now_ns();
 	rescan->full = target_tables_full(rescan->target);
 	rescan->step = 0;
+	rescan->next = rescan->anew = 0;
 	err = diag_begin(STATES_ENTERED, &rescan->diag);
 	if (err) {
 		log_warning("the kernel's sockets cannot be listed: %s", strerror(-err));

@@ -2,8 +2,10 @@
 /*
  * rescan.h - checks target/connections against the kernel's own sockets: what the tracker has
  * missed is entered, what has no socket any more is removed; and the counts against the entries
- * (counts.h). Each minute, after events were lost, and soon after the tracker has said that it
- * could not do something at once. It goes on piece by piece, so that the event loop is not held up.
+ * (counts.h). What is counted under a scope or a prefix that its service has no more is counted
+ * anew. Each minute, after events were lost, after a service has changed so, and soon after the
+ * tracker has said that it could not do something at once. It goes on piece by piece, so that the
+ * event loop is not held up.
  */
 #ifndef LIMPET_RESCAN_H
 #define LIMPET_RESCAN_H
@@ -27,6 +29,7 @@ struct rescan_item {
 	struct connection_key key;
 	uint64_t established_ns; /* of an entry */
 	bool open;		 /* of a socket: established, both ways or the client has closed */
+	bool outdated; /* of an entry: counted under a prefix or a scope that its service had */
 };
 
 /*

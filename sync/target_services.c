@@ -9,6 +9,7 @@
 #include "affinities.h"
 #include "listeners.h"
 #include "log.h"
+#include "rescan.h"
 
 /* What has been warned of, so that it is said once. */
 struct warned {
@@ -170,6 +171,7 @@ static int enter(struct target_part *target, const struct message_service *messa
 	int number = services_number(numbers, message->name, &message->key);
 	int scope = services_scope_number(numbers, message->scope);
 	struct target_service before, *service;
+	bool rekeyed;
 
 	if (number < 0 || scope < 0) {
 		log_error("service %s is not served: no number is left for it or its scope; "
@@ -181,13 +183,15 @@ static int enter(struct target_part *target, const struct message_service *messa
 	service = &numbers->service[number];
 	before = *service;
 	service_from_message(message, scope, service);
+	rekeyed = before.scope != service->scope || before.client_prefix != service->client_prefix;
 	/* Under another prefix or scope, entries of before would never be found again. */
-	if (numbers->active[number] &&
-	    (before.scope != service->scope || before.client_prefix != service->client_prefix ||
-	     (before.affinity != service->affinity && service->affinity == AFFINITY_NONE)))
+	if (numbers->active[number] && (rekeyed || (before.affinity != service->affinity &&
+						    service->affinity == AFFINITY_NONE)))
 		end_scope(target, before.scope, "a router has changed its prefix, scope or kind");
 	if (memcmp(&before, service, sizeof(before)))
 		write_service(target, number);
+	if (rekeyed) /* it counts its connections anew */
+		rescan_start(target->rescan);
 	return number;
 }
 

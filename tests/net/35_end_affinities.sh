@@ -40,6 +40,15 @@ check_ready()
 first=$(ask_affinity 198.18.0.1) || fail "the first client's affinity"
 ask_affinity 198.18.1.1 >/dev/null || fail "the second client's affinity"
 client_start held hold --source 198.18.2.1-10 --count 20
+# Its application will ask for an affinity only after all of this.
+client talk --source 198.18.3.1 --timeout 120 --first who --meanwhile "$LAB_DIR/go" "affinity 0" status \
+	>"$LAB_DIR/older" &
+older=$!
+older_is_open()
+{
+	[ -e "$LAB_DIR/go.open" ]
+}
+wait_until 10 "the older connection" older_is_open || exit 1
 
 services 24 shop
 configure r1 && configure r2
@@ -60,6 +69,24 @@ check_soon "the targets say that the routers differ" 5 targets_complain
 check "the affinity is new" ask_affinity 198.18.0.1
 said=$(on r2 limpet reload --end-affinities 2>&1) || fail "reload of the other: $said"
 check_ready "after both"
+# By now it is counted as the service's prefix says.
+counted_anew()
+{
+	local node
+
+	for node in t1 t2; do
+		[ "$(show $node connections 'len(d)' --client 198.18.3.1)" = 0 ] ||
+			limpetd_log $node | grep -q "connections are counted under the scope and prefix"
+	done
+}
+check_soon "the connections are counted anew" 5 counted_anew
+touch "$LAB_DIR/go"
+wait "$older" || fail "the older connection: $(cat "$LAB_DIR/older")"
+check_json "an affinity that is asked over an older one knows of it, and does not end while it is open" \
+	"d['answers'][0].endswith(' ok') and [
+		(s['state'] != 'none', s['connections'], s['expires_in_ms'])
+		for s in [json.loads(d['answers'][1].split(' ', 1)[1])]] == [(True, 1, None)]" "$(cat "$LAB_DIR/older")"
+check_soon "it ends with it" 10 affinities_are 1
 holder=$(ask_affinity 198.18.0.7) || fail "a client of the same prefix"
 check_all_reach "one affinity for the whole prefix" "$holder" 20 198.18.0.200
 check_is "it is one" 1 "$(table r1 | grep -c '^affinity 198')"
