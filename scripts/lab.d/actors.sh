@@ -26,15 +26,23 @@ start_instance()
 # start_instances N [OPTION...]: N on each target; waits until they are adopted and the routers know.
 start_instances()
 {
-	local number=$1 node count
+	local number=$1 options
 
 	shift
-	for node in $(lab_targets); do
-		for ((count = 0; count < number; count++)); do
-			start_instance "$node" "$@" >/dev/null || return 1
-		done
-	done
+	options=("$@")
+	# shellcheck disable=SC2046
+	together start_these $(lab_targets) || return 1
 	wait_adopted "$number"
+}
+
+# Of start_instances: as many, one after the other, with its options.
+start_these()
+{
+	local count
+
+	for ((count = 0; count < number; count++)); do
+		start_instance "$1" "${options[@]}" >/dev/null || return 1
+	done
 }
 
 # instance_pids NODE: those that live.

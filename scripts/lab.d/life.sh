@@ -79,7 +79,7 @@ lab_requirements()
 
 lab_up()
 {
-	local node
+	local nodes node
 
 	lab_requirements || return 1
 	lab_purge
@@ -91,34 +91,26 @@ lab_up()
 		flock 9
 		lab_mount_points
 	) 9>"$LAB_BASE/.lock"
-	for node in $(lab_nodes); do
-		node_start "$node" || return 1
-	done
-	net_connect || return 1
-	make_certificates || return 1
-	for node in $(lab_nodes); do
-		[ "$node" != net ] || continue
-		node_connect "$node" || return 1
-		[[ $node = client ]] || configure "$node"
+	mapfile -t nodes < <(lab_nodes)
+	together node_start "${nodes[@]}" || return 1
+	net_connect && make_certificates || return 1
+	together node_connect "${nodes[@]:1}" || return 1
+	for node in "${nodes[@]:2}"; do
+		configure "$node"
 	done
 }
 
 # lab_up, and Limpet on every node; r1 is the active router.
 lab_serve()
 {
-	local node load loads=()
+	local targets
 
+	mapfile -t targets < <(lab_targets)
 	# The kernel goes through every program: most of the time that all of this takes.
-	for node in $(lab_nodes | grep '^[rt]'); do
-		on "$node" limpet load &
-		loads+=($!)
-	done
-	for load in "${loads[@]}"; do
-		wait "$load" || return 1
-	done
-	for node in $(lab_nodes | grep '^[rt]'); do
-		start_limpetd "$node" || return 1
-	done
+	together node_load r1 r2 "${targets[@]}" || return 1
+	# Routers first: a target that finds nobody tries again only after a while.
+	together start_limpetd r1 r2 || return 1
+	together start_limpetd "${targets[@]}" || return 1
 	takeover r1
 	lab_wait_ready
 }
@@ -173,14 +165,13 @@ list_is_gone()
 # of a namespace says nothing once it is gone: the kernel gives it to the next one.
 lab_processes()
 {
-	local pid
+	local pid networks
 
 	{
 		find "$LAB_CGROUP" -name cgroup.procs -exec cat {} + 2>/dev/null
-		for pid in "$LAB_DIR"/*/pid; do
-			pid=$(cat "$pid" 2>/dev/null) || continue
-			lsns -n -t net -o NS -p "$pid" 2>/dev/null | xargs -r lsns -n -o PID 2>/dev/null
-		done
+		networks=$(sed 's|.*|/proc/&/ns/net|' "$LAB_DIR"/*/pid 2>/dev/null | xargs -r readlink)
+		[ -z "$networks" ] || find /proc/[0-9]*/ns/net -printf '%l %p\n' 2>/dev/null |
+			grep -F "$networks" | cut -d/ -f3
 	} | sort -un | while read -r pid; do
 		echo "$pid $(process_start_time "$pid")"
 	done
@@ -199,14 +190,14 @@ processes_are_gone()
 # Everything of this lab, whoever made it and however that ended. Proves that it is gone.
 lab_down()
 {
-	local node left
+	local left
 
 	[ -e "$LAB_DIR" ] || [ -e "$LAB_CGROUP" ] || return 0
 	left=$(mktemp -d)
 	lab_processes >"$left/processes"
-	for node in "$LAB_DIR"/[rt]*/pid; do
-		[ ! -e "$node" ] || node_bpf_objects "$(basename "$(dirname "$node")")"
-	done >"$left/objects"
+	# shellcheck disable=SC2046
+	together node_bpf_objects $(find "$LAB_DIR" -maxdepth 1 -name '[rt]*' -printf '%f\n') \
+		>"$left/objects" 2>/dev/null
 	if lab_remove && lab_prove_gone "$left"; then
 		rm -rf "$left"
 		return 0

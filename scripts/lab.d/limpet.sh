@@ -125,9 +125,14 @@ node_boot()
 	node_serve "$node"
 }
 
+node_load()
+{
+	on "$1" limpet load
+}
+
 node_serve()
 {
-	on "$1" limpet load && start_limpetd "$1"
+	node_load "$1" && start_limpetd "$1"
 }
 
 # The router's address, as keepalived would move it: the role first, then the address.

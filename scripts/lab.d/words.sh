@@ -37,6 +37,22 @@ wait_until()
 	}
 }
 
+# together COMMAND WORD...: COMMAND WORD for each word, all at the same time; all must succeed.
+together()
+{
+	local command=$1 word job jobs=() status=0
+
+	shift
+	for word; do
+		"$command" "$word" &
+		jobs+=($!)
+	done
+	for job in "${jobs[@]}"; do
+		wait "$job" || status=1
+	done
+	return $status
+}
+
 # Reads JSON, evaluates a Python expression over it as `d`, prints the result.
 json()
 {
