@@ -101,6 +101,8 @@ void router_write_roster(struct router_part *router);
 void router_target_changed(void *context, uint16_t target);
 void router_update_soon(struct router_part *router);
 void router_update(struct router_part *router);
+/* Is the path to the target of this session whole, as its heartbeats tell? */
+void router_judge_path(struct router_part *router, uint16_t target);
 void router_probe_all(struct router_part *router);
 /* The last probes go to targets without an agent too: whoever neither echoes them nor answers on
  * the link is down. */

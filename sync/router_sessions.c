@@ -122,9 +122,13 @@ static int on_hello(void *context, struct session *session, const struct message
 static int on_message(void *context, struct session *session, const struct message *message)
 {
 	struct router_peer *peer = context;
+	int error =
+		router_mirror_receive(peer->router->mirror, peer->number, message, agent_now_ms());
 
 	(void)session;
-	return router_mirror_receive(peer->router->mirror, peer->number, message, agent_now_ms());
+	if (!error && message->type == MESSAGE_HEARTBEAT)
+		router_judge_path(peer->router, peer->number);
+	return error;
 }
 
 static void on_heartbeat(void *context, struct session *session,

@@ -370,13 +370,16 @@ void router_update(struct router_part *router)
 /* ------------------------------------------------------------------------------------------------
  * paths */
 
-static void judge_path(struct router_part *router, uint16_t number,
-		       const struct mirror_target *target)
+void router_judge_path(struct router_part *router, uint16_t number)
 {
+	const struct mirror_target *target = router_mirror_target(router->mirror, number);
 	struct forward *forward = &router->forwards[number];
-	enum path_state path = path_judge(router->probe_sequence, forward->opened,
-					  target->probe_small, target->probe_full);
+	enum path_state path;
 
+	if (!target || !target->name[0] || forward->pinned.flags & TARGET_LOCAL)
+		return;
+	path = path_judge(router->probe_sequence, forward->opened, target->probe_small,
+			  target->probe_full);
 	if (path == forward->path)
 		return;
 	if (path == PATH_MTU)
@@ -452,8 +455,8 @@ static void probe(struct router_part *router, uint16_t number)
 
 	if (!target || !target->name[0] || (pinned->flags & TARGET_LOCAL))
 		return;
-	if (router->peers[number]) /* its heartbeats tell what has arrived */
-		judge_path(router, number, target);
+	if (router->peers[number]) /* its heartbeats tell what has arrived, or nothing any more */
+		router_judge_path(router, number);
 	else if (target->state != TARGET_UNATTENDED && target->state != TARGET_DOWN)
 		return;
 	source = router_source(router, &target->address);
