@@ -136,20 +136,28 @@ client()
 }
 
 # client_start NAME ARGUMENT...: in the background. `client_end NAME` ends it and prints its report.
+# Of one that holds connections, `client_round NAME` waits until every one has gone on.
 client_start()
 {
 	local name=$1
 
 	shift
-	rm -f "$LAB_DIR/client/$name".{log,open,stop}
+	rm -f "$LAB_DIR/client/$name".{log,open,stop,round}
 	run_on client "$name" /usr/bin/python3 "$LAB_ROOT/tests/net/client.py" "$@" \
-		--opened "$LAB_DIR/client/$name.open" --stop "$LAB_DIR/client/$name.stop"
+		--opened "$LAB_DIR/client/$name.open" --stop "$LAB_DIR/client/$name.stop" \
+		--round "$LAB_DIR/client/$name.round"
 	wait_until 60 "client $name to be connected" client_is_open "$name"
 }
 
 client_is_open()
 {
 	[ -e "$LAB_DIR/client/$1.open" ] || process_is_gone "$(cat "$LAB_DIR/client/$1.pid")"
+}
+
+client_round()
+{
+	touch "$LAB_DIR/client/$1.round"
+	wait_until 60 "every connection of client $1 to have gone on" test ! -e "$LAB_DIR/client/$1.round"
 }
 
 client_end()

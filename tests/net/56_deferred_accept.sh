@@ -12,7 +12,7 @@ lab_up && lab_serve && start_instances 1 --defer 60 || exit 1
 
 noted_for_longer_than_believed()
 {
-	((SECONDS > opened + 11)) # NOTED_NS
+	((SECONDS > opened + 10)) # NOTED_NS
 }
 
 draining()

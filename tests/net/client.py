@@ -65,6 +65,9 @@ class Conversation:
 
     def ask(self, line):
         self.sock.sendall(line.encode() + b"\n")
+        return self.answer(line)
+
+    def answer(self, line):
         answer = self.input.readline().decode().strip()
         if not answer:
             raise ConnectionError("no answer to " + line)
@@ -216,6 +219,19 @@ class Held:
             self.broken = f"{self.source}: {type(error).__name__} {error}"
 
 
+async def watch_rounds(held, path):
+    """Whenever the file appears: until every connection has begun and ended an exchange, then removes it."""
+    while True:
+        if os.path.exists(path):
+            before = [connection.exchanges for connection in held]
+            # The first to end may have begun before.
+            while any(connection.exchanges < count + 2 and not connection.broken
+                      for connection, count in zip(held, before)):
+                await asyncio.sleep(0.02)  # this is the poll
+            os.remove(path)
+        await asyncio.sleep(0.02)  # this is the poll
+
+
 async def hold(options):
     list_of_sources = sources(options.source)
     held = [Held(options, list_of_sources[number % len(list_of_sources)], number)
@@ -223,7 +239,10 @@ async def hold(options):
     for connection in held:
         await connection.open()
     open(options.opened, "w").close()
+    rounds = asyncio.create_task(watch_rounds(held, options.round)) if options.round else None
     await asyncio.gather(*(connection.run() for connection in held))
+    if rounds:
+        rounds.cancel()
     return {"opened": len(held), "broken": [c.broken for c in held if c.broken],
             "exchanges": sum(c.exchanges for c in held),
             "fewest_exchanges": min(c.exchanges for c in held),
@@ -277,8 +296,10 @@ def do_silent(options):
     wait_for_file(options.stop, options.timeout)
     pids, broken = collections.Counter(), []
     for sock in socks:
+        sock.sendall(b"who\n")
+    for sock in socks:
         try:
-            pids[Conversation(sock).ask("who")] += 1
+            pids[Conversation(sock).answer("who")] += 1
         except OSError as error:
             broken.append(str(error))
     return {"opened": len(socks), "pids": pids, "broken": broken}
@@ -325,6 +346,7 @@ def main():
     parser.add_argument("--together", action="store_true", help="of http")
     parser.add_argument("--opened", help="file made once all is open")
     parser.add_argument("--stop", help="file that ends it")
+    parser.add_argument("--round", help="of hold: a file that is removed once all have gone on")
     options = parser.parse_intermixed_args()
     print(json.dumps(globals()["do_" + options.command](options)), flush=True)
 
