@@ -8,7 +8,7 @@ set -u
 test_begin "a target unloads"
 
 # shellcheck disable=SC2034 # lab_up reads it
-LAB_ROUTER_EXTRA="  dead_time: 10s"
+LAB_ROUTER_EXTRA="  dead_time: 5s"
 lab_up && lab_serve && start_instances 1 || exit 1
 
 is_forgotten()
