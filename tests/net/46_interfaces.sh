@@ -6,6 +6,7 @@ set -u
 # shellcheck source=scripts/lab-lib.sh
 . "$(dirname "$0")/../../scripts/lab-lib.sh"
 test_begin "interfaces that are made anew, and that others use"
+LAB_TARGETS=1
 
 lab_up && lab_serve && start_instances 1 || exit 1
 WORDS="eth0: no XDP program is attached: limpet load"

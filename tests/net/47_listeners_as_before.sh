@@ -6,6 +6,7 @@ set -u
 # shellcheck source=scripts/lab-lib.sh
 . "$(dirname "$0")/../../scripts/lab-lib.sh"
 test_begin "listeners are as before after unload"
+LAB_TARGETS=1
 
 program=$LAB_ROOT/tests/net/listeners.py
 none=536 # which is a choice as well: of one of those that are early
@@ -79,7 +80,7 @@ sed -i '/port: 443/s/443/444/' "$LAB_DIR"/r*/etc/limpet.yaml
 for node in r1 r2; do
 	check "$node: a service gives its port up" on $node limpet reload
 done
-check_soon "t1 serves it no more" 10 is_not_served
+check_soon "t1 serves it no more" 20 is_not_served
 kill_limpetd t1 || exit 1
 check "limpet unload" on t1 limpet unload
 check_mss early "as before" "$as_early"
