@@ -16,6 +16,11 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
+/* The roles that the node is loaded with: a part that it has not is not even verified, and what it
+ * has begins when its settings are there. */
+const volatile bool may_route = true;
+const volatile bool may_decapsulate = true;
+
 static __always_inline int verdict(enum counter counter, int choice)
 {
 	count(counter);
@@ -207,9 +212,9 @@ int xdp_limpet(struct xdp_md *context)
 	if (!parse_link(&cursor, &link, &family) || !parse_ip(&cursor, family, &packet.ip))
 		goto pass;
 	packet.link_length = link.length;
-	if (is_encapsulated(&packet))
+	if (may_decapsulate && is_encapsulated(&packet))
 		return decapsulate(&packet);
-	if (packet.settings->is_router)
+	if (may_route && packet.settings->is_router)
 		return route(&packet, &cursor);
 pass:
 	if (packet.settings->is_router)

@@ -180,9 +180,13 @@ static int open_all(struct objects *objects, const struct config *config)
 {
 	struct tracker_bpf *tracker;
 	struct request_bpf *request;
+	struct xdp_bpf *xdp;
 
-	if (!open_xdp(objects))
+	xdp = open_xdp(objects);
+	if (!xdp)
 		return -errno;
+	xdp->rodata->may_route = config->has_router;
+	xdp->rodata->may_decapsulate = config->has_target;
 	if (!config->has_target)
 		return 0;
 	tracker = open_tracker(objects);
