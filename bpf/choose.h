@@ -180,7 +180,7 @@ static __always_inline void note(const struct question *question, __u16 target, 
 {
 	noted_note(question->settings, &question->id, target, isn, question->now_ns);
 	half_open_forget(question->settings, &question->id);
-	flow_changed(&question->id);
+	flow_noted(&question->id);
 }
 
 /* What is known of a flow; each member counts only if its has_ is true. */
@@ -337,6 +337,12 @@ static __always_inline bool is_open(const struct knowledge *known)
 	return known->has_report && known->reported.state == CONNECTION_OPEN;
 }
 
+/* One that a target holds which is not given up: until then, nothing begins on its 4-tuple. */
+static __always_inline bool is_held(const struct knowledge *known)
+{
+	return is_open(known) && !target_dead(known->reported.target);
+}
+
 /*
  * A SYN that was sent again goes where it went, for its answer may be on its way; not for long: a
  * target that nobody serves at any more drops it, and only choosing anew finds that out.
@@ -366,7 +372,7 @@ static __always_inline int choose_syn(const struct question *question,
 		count(COUNT_FLOW_NOTED);
 		return noted->target;
 	}
-	if (is_open(known) && !target_dead(known->reported.target)) {
+	if (is_held(known)) {
 		count(COUNT_FLOW_CONNECTION);
 		return known->reported.target;
 	}
@@ -396,7 +402,7 @@ static __always_inline int choose_other(const struct question *question,
 	/* A report of an older connection does not displace a handshake that was seen here. */
 	if (known->has_noted && !(is_open(known) && target_dead(noted->target)))
 		return known_target(noted->target, COUNT_FLOW_NOTED);
-	if (known->has_half_open && !is_open(known) &&
+	if (known->has_half_open && !is_held(known) &&
 	    half_open_follows(half_open, question->tcp->sequence)) {
 		if (!question->tcp->rst && !target_dead(half_open->target))
 			note(question, half_open->target, half_open->isn);

@@ -289,6 +289,10 @@ static void test_dead_target(void **state)
 	EXPECT_DROP("reported", ACK(), NO_TARGET);
 	EXPECT("SYN", SYN(), XDP_TX, TO_T3(SYN()), DISTRIBUTED);
 	check_flow(FLOW_STATE_HALF_OPEN, T3);
+	EXPECT_DROP("late data of the dead one's", SEGMENT(TCP_ACK, .sequence = 0x80000000),
+		    NO_TARGET);
+	EXPECT("the new one's ACK", ACK(), XDP_TX, TO_T3(ACK()), HALF_OPEN);
+	EXPECT("the new one's data", ACK(.data = 9), XDP_TX, TO_T3(ACK(.data = 9)), NOTED);
 
 	world_reset(NULL);
 	handshake(true);
