@@ -4,19 +4,22 @@
  * cache line for one packet. It may forget anything at any time. Why it is never wrong:
  *
  *  1. An entry is one word, and tells its flow from all others by itself (flow_id.h).
- *  2. An entry counts only while its stamp is the version of its set. Whoever changes what an
- * answer depends on changes the version afterwards: `router_agent` when it writes
- * router/connections, XDP when it notes a handshake, which comes before a report (choose.h). From
- * then on the old answer is not given.
+ *  2. An entry counts only while its stamp is the version of its set. `router_agent` makes the
+ *     version odd before it changes router/connections, and even again afterwards. Nothing is
+ *     remembered under an odd version: so while the change is being made, however long that takes,
+ *     no answer is given from here, and afterwards none that is older. XDP raises the version by
+ *     two when it has noted a handshake, which comes before a report (choose.h).
  *  3. Who makes an entry has read the version before anything that the answer rests on. If there
- * was a change since, the stamp is already out of date.
- *  4. A stamp is a byte and comes round after 256 changes. By then the entry is gone: a change
+ *     was a change since, the stamp is already out of date.
+ *  4. A stamp is a byte and comes round after 128 changes. By then the entry is gone: a change
  *     empties the set, and who makes an entry takes it back if the version is another one by then.
  *     To be misled, a CPU would have to stand still within these few instructions while one set,
- *     out of at least 65,536, sees 256 changes.
+ *     out of at least 65,536, sees 128 changes.
  *
  * Programs on different CPUs need no locks for this. The version is changed and checked by atomic
- * operations, which are full barriers.
+ * operations that return what was there: what comes before them in a program comes before on every
+ * CPU, and what comes after them after. Of those that return nothing this is true on x86, and not
+ * on arm64 (Linux: Documentation/atomic_t.txt, "ORDERING").
  */
 #ifndef LIMPET_FLOWS_H
 #define LIMPET_FLOWS_H
@@ -25,6 +28,8 @@
 #include "router_maps.h"
 
 #define NO_FLOW -1
+
+#define FLOW_CHANGES 1 /* in a version: odd */
 
 static __always_inline volatile struct flow_set *flow_set(const struct flow_id *id)
 {
@@ -97,7 +102,7 @@ static __always_inline void flow_remember(const struct flow_id *id, __u16 target
 	volatile struct flow_set *set = flow_set(id);
 	__u32 way;
 
-	if (!set)
+	if (!set || version & FLOW_CHANGES)
 		return;
 	way = flow_place(set, id, version);
 	barrier_var(way); /* the verifier is to see the check */
@@ -110,17 +115,35 @@ static __always_inline void flow_remember(const struct flow_id *id, __u16 target
 		set->word[way] = 0;
 }
 
-/* After a change of what this flow's answer depends on. */
-static __always_inline void flow_changed(const struct flow_id *id)
+static __always_inline void flow_step(const struct flow_id *id, __u64 by)
 {
 	volatile struct flow_set *set = flow_set(id);
 
 	if (!set)
 		return;
-	__sync_fetch_and_add(&set->version, 1);
+	/* Somebody has to want the result: else it is an operation that returns nothing. */
+	asm volatile("" : : "r"(__sync_fetch_and_add(&set->version, by)));
 #pragma unroll
 	for (int way = 0; way < FLOW_WAYS; way++)
 		set->word[way] = 0;
+}
+
+/* router/connections is about to change for this flow; one change at a time, and flow_changed
+ * follows. */
+static __always_inline void flow_changes(const struct flow_id *id)
+{
+	flow_step(id, FLOW_CHANGES);
+}
+
+static __always_inline void flow_changed(const struct flow_id *id)
+{
+	flow_step(id, FLOW_CHANGES);
+}
+
+/* A handshake of this flow has been noted; on any CPU, also while a change is being made. */
+static __always_inline void flow_noted(const struct flow_id *id)
+{
+	flow_step(id, 2 * FLOW_CHANGES);
 }
 
 #endif

@@ -45,12 +45,12 @@ static __always_inline int change_connection(const struct router_call *call,
 	struct presence presence = connection_presence(own, id->hash);
 	int error;
 
+	flow_changes(id);
 	if (call->op == ROUTER_PUT_CONNECTION)
 		error = put(&connections, &key, &value, &presence);
 	else
 		error = remove(&connections, &key, &presence);
-	if (!error)
-		flow_changed(id);
+	flow_changed(id);
 	return error;
 }
 

@@ -78,6 +78,24 @@ static void test_families(void **state)
 	EXPECT_DROP("was another flow's", ACK6(), SIGHTED);
 }
 
+/* Each bit of a handshake's word but the target's and the time's is the flow's. */
+static void test_each_bit(void **state)
+{
+	(void)state;
+	for (int bit = FLOW_TARGET_BITS; bit < FLOW_STAMP_SHIFT; bit++) {
+		struct frame syn = SYN(.from_port = bit), ack = ACK(.from_port = bit);
+
+		EXPECT("SYN", syn, XDP_TX, TO_T1(syn), DISTRIBUTED);
+		change_words(bit);
+		EXPECT_DROP("half-open: another flow's", ack, SIGHTED);
+		change_words(bit);
+		EXPECT("half-open", ack, XDP_TX, TO_T1(ack), HALF_OPEN);
+		change_words(bit);
+		EXPECT_DROP("noted: another flow's", ack, SIGHTED);
+		change_words(bit);
+	}
+}
+
 static void flood(unsigned int packets, bool pairs)
 {
 	struct frame out;
@@ -154,6 +172,11 @@ static void test_unattended(void **state)
 	       TO_T3(ACK(.from_port = 10)), HALF_OPEN);
 	EXPECT_DROP("the oldest", ACK(.from_port = 1), SIGHTED);
 	EXPECT("the next", ACK(.from_port = 2), XDP_TX, TO_T1(ACK(.from_port = 2)), NOTED);
+	set_flags(T1, TARGET_DEAD | TARGET_RESOLVED);
+	set_flags(T3, TARGET_USABLE | TARGET_RESOLVED);
+	EXPECT("SYN", SYN(.from_port = 11), XDP_TX, TO_T3(SYN(.from_port = 11)), DISTRIBUTED);
+	EXPECT("given up: gives way", ACK(.from_port = 11), XDP_TX, TO_T3(ACK(.from_port = 11)),
+	       HALF_OPEN);
 }
 
 /* Each flow that is waited for has a time of its own; where all fall into one set, the oldest gives
@@ -181,6 +204,7 @@ int main(void)
 		cmocka_unit_test_setup(test_half_open_places, world_reset),
 		cmocka_unit_test_setup(test_noted_guard, world_reset),
 		cmocka_unit_test_setup(test_families, world_reset),
+		cmocka_unit_test_setup(test_each_bit, world_reset),
 		cmocka_unit_test_setup(test_flood_of_syns, world_reset),
 		cmocka_unit_test_setup(test_flood_of_pairs, world_reset),
 		cmocka_unit_test_setup(test_unattended, world_reset),

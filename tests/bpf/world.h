@@ -80,6 +80,11 @@ void age_handshakes(uint64_t by_ns);
 void change_guards(void);
 /* ... or is an IPv4 flow's. */
 void change_families(void);
+/* ... and of the fast path's memory: in this bit of its word. */
+void change_words(int bit);
+/* Atomic additions in the programs that need not be seen by another CPU in the order in which they
+ * were made. */
+unsigned int unordered_additions(void);
 /* The fast path's memory: a flow's set, and how many words are in all sets together. */
 struct flow_set *get_set(const char *client, uint16_t port, uint16_t service);
 unsigned int remembered(void);

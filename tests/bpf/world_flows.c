@@ -198,6 +198,42 @@ void change_guards(void)
 			handshake_sets[i].check[way] ^= 1 << 16;
 }
 
+void change_words(int bit)
+{
+	for (uint32_t i = 0; i < SETS; i++) {
+		for (int way = 0; way < FLOW_WAYS; way++)
+			if (flow_sets[i].word[way])
+				flow_sets[i].word[way] ^= 1ULL << bit;
+		for (int way = 0; way < HANDSHAKE_WAYS; way++)
+			if (handshake_sets[i].word[way])
+				handshake_sets[i].word[way] ^= 1ULL << bit;
+	}
+}
+
+static void count_additions(const struct bpf_program *from, unsigned int *all,
+			    unsigned int *unordered)
+{
+	const struct bpf_insn *instruction = bpf_program__insns(from);
+
+	for (size_t i = 0; i < bpf_program__insn_cnt(from); i++) {
+		if (instruction[i].code != (BPF_STX | BPF_ATOMIC | BPF_DW) ||
+		    BPF_OP(instruction[i].imm) != BPF_ADD)
+			continue;
+		++*all;
+		*unordered += !(instruction[i].imm & BPF_FETCH);
+	}
+}
+
+unsigned int unordered_additions(void)
+{
+	unsigned int all = 0, unordered = 0;
+
+	count_additions(program->progs.xdp_limpet, &all, &unordered);
+	count_additions(program->progs.router_agent, &all, &unordered);
+	assert_true(all > 0);
+	return unordered;
+}
+
 unsigned int age_sightings(uint64_t by_ns)
 {
 	unsigned int found = 0;

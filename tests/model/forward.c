@@ -6,6 +6,10 @@
 #include <netinet/in.h>
 #include <string.h>
 
+/* A test can stand after each of these, too. */
+static __u64 add_and_stop(volatile __u64 *word, __u64 by);
+#define __sync_fetch_and_add(word, by) add_and_stop(word, by)
+
 /* BPF's programs are held to the warnings of their own compiler. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wpointer-arith"
@@ -13,6 +17,7 @@
 #include "choose.h"
 #include "router_agent.h"
 #pragma GCC diagnostic pop
+#undef __sync_fetch_and_add
 
 /* The router whose packet is being forwarded. */
 static struct plane *current;
@@ -136,9 +141,9 @@ static void *lookup_affinity(const struct affinity_key *key)
 static unsigned int until_meanwhile;
 static void (*meanwhile)(struct plane *plane);
 
-void forward_meanwhile(unsigned int look_ups, void (*what)(struct plane *plane))
+void forward_meanwhile(unsigned int steps, void (*what)(struct plane *plane))
 {
-	until_meanwhile = look_ups;
+	until_meanwhile = steps;
 	meanwhile = what;
 }
 
@@ -155,6 +160,14 @@ static void *found(void *map, void *value)
 	meanwhile = NULL;
 	what(current);
 	return value;
+}
+
+static __u64 add_and_stop(volatile __u64 *word, __u64 by)
+{
+	__u64 before = __sync_fetch_and_add(word, by);
+
+	found(&flows, NULL);
+	return before;
 }
 
 static void *lookup(void *map, const void *key)
@@ -224,6 +237,7 @@ long bpf_map_update_elem(void *map, const void *key, const void *value, __u64 up
 {
 	unsigned int client, port;
 
+	found(map, NULL);
 	if (map == &affinities)
 		return update_affinity(key, value, update_flags);
 	if (!model_connection(key, &client, &port))
@@ -244,6 +258,7 @@ long bpf_map_delete_elem(void *map, const void *key)
 	const struct affinity_key *affinity = key;
 	unsigned int client, port;
 
+	found(map, NULL);
 	if (map == &affinities)
 		return delete_entry(
 			&current->affinities[model_client_number(&affinity->client)].used);

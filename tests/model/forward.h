@@ -85,9 +85,9 @@ void forward_forget_fast(struct plane *plane);
 /* A packet of this client's connection: number of a target, DROPPED or REFUSED. */
 int forward_packet(struct plane *plane, unsigned int client, unsigned int port, bool syn,
 		   uint32_t sequence, uint64_t now_ns);
-/* Called once, after so many more look-ups of XDP's in `flows` and `connections`: what another CPU
- * does meanwhile. */
-void forward_meanwhile(unsigned int look_ups, void (*what)(struct plane *plane));
+/* Called once, after so many more steps, which are look-ups and changes in `connections` and
+ * `flows`, and additions to a version: what another CPU does meanwhile. */
+void forward_meanwhile(unsigned int steps, void (*what)(struct plane *plane));
 /* Where was the last one's target taken from? In words, or as asked for. */
 const char *forward_reason(void);
 bool forward_noted(void);    /* flows */
