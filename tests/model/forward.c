@@ -153,7 +153,8 @@ static void *found(void *map, void *value)
 	static struct router_connection former;
 	void (*what)(struct plane * plane) = meanwhile;
 
-	if (!what || (map != &connections && map != &flows) || until_meanwhile--)
+	if (!what || (map != &connections && map != &flows && map != &handshakes) ||
+	    until_meanwhile--)
 		return value;
 	if (value && map == &connections)
 		value = memcpy(&former, value, sizeof(former));
@@ -390,6 +391,11 @@ bool forward_guessed(void)
 bool forward_guessed_missing(void)
 {
 	return counted[COUNT_GUESS_UNSYNCED];
+}
+
+bool forward_guessed_noted(void)
+{
+	return counted[COUNT_GUESS_NOTED];
 }
 
 bool forward_by_affinity(void)

@@ -85,8 +85,8 @@ void forward_forget_fast(struct plane *plane);
 /* A packet of this client's connection: number of a target, DROPPED or REFUSED. */
 int forward_packet(struct plane *plane, unsigned int client, unsigned int port, bool syn,
 		   uint32_t sequence, uint64_t now_ns);
-/* Called once, after so many more steps, which are look-ups and changes in `connections` and
- * `flows`, and additions to a version: what another CPU does meanwhile. */
+/* Called once, after so many more steps, which are look-ups in `flows`, `handshakes` and
+ * `connections`, changes there, and additions to a version: what another CPU does meanwhile. */
 void forward_meanwhile(unsigned int steps, void (*what)(struct plane *plane));
 /* Where was the last one's target taken from? In words, or as asked for. */
 const char *forward_reason(void);
@@ -96,5 +96,6 @@ bool forward_lingered(void); /* an entry there that lingers */
 bool forward_guessed(void);
 bool forward_by_affinity(void);
 bool forward_guessed_missing(void); /* among the targets that are not in sync */
+bool forward_guessed_noted(void);   /* by what was noted, and never reported */
 
 #endif

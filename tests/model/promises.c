@@ -153,9 +153,10 @@ static unsigned long *known_residue(const struct node_router *router, const stru
 	    world.targets[target].slow_until_ms >= conn->opened_ms)
 		return &world.statistics->remnant;
 	/* Two active routers: a handshake, or a 4-tuple that was used again, went through both of
-	 * them and back again before the note here is old or the report of it has arrived. */
-	if (two_active() &&
-	    ((elsewhere && forward_noted()) || now_ms() < conn->opened_ms + REPORT_MS || slow))
+	 * them and back again before the note here is old or the report of it has arrived. An old
+	 * note is the best guess while the target is missing that could say better. */
+	if (two_active() && ((elsewhere && (forward_noted() || forward_guessed_noted())) ||
+			     now_ms() < conn->opened_ms + REPORT_MS || slow))
 		return &world.statistics->ecmp_stale;
 	/* A 4-tuple that is used again follows its old note, or what lingers, which is too old
 	 * before the report of a slow target is here. */

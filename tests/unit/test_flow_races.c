@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A connection is reported anew, on another CPU, while XDP is looking it up: between any two of its
- * steps, once, or as often as it takes for a set's stamp to come round. The packet under way may
- * go either way; what is remembered of it may mislead none that comes after (bpf/flows.h). And the
- * other way round: the agent's program is interrupted halfway through a report, for as long as it
- * takes the client to connect anew.
+ * What another CPU does between any two steps of a packet or of a report (bpf/flows.h): a
+ * connection is reported anew, once, or as often as it takes for a set's stamp to come round; a
+ * handshake goes on; the client connects anew while the agent's program is interrupted. The packet
+ * under way may go either way; what is remembered of it may mislead none that comes after.
  *
  * It is bpf/choose.h that runs, on the explorer's maps, where a test can stand between two steps.
  */
@@ -21,17 +20,16 @@
 #define PORT	 0
 #define SEQUENCE 1000
 #define NOW_NS	 20000000000ULL
-/* Steps of a packet: flows, for the answer; flows and a version; connections; flows and the version
- * again, to remember. */
-#define PACKET_STEPS 6
-/* Of a report: flows and a version; connections; flows and the version again. */
-#define REPORT_STEPS 5
+/* The set, for the answer; the set and its version; the connection; handshakes, half-open and
+ * noted; the set and its version again. */
+#define PACKET_STEPS 8
 #define COMES_AROUND 128 /* reports */
 
 enum { BEFORE = 1, AFTER = 3 }; /* the connection's target */
 
 static struct plane plane;
 static unsigned int changes;
+static bool met; /* the other CPU has had its turn */
 
 static void put_target(unsigned int number)
 {
@@ -75,9 +73,21 @@ static unsigned int remembered(void)
 	return words;
 }
 
+static int syn(void)
+{
+	return forward_packet(&plane, CLIENT, PORT, true, SEQUENCE - 1, NOW_NS);
+}
+
+static void serve(unsigned int target)
+{
+	plane.service_state.ready_instances = 1;
+	plane.ring[target] = true;
+}
+
 static void report_anew(struct plane *unused)
 {
 	(void)unused;
+	met = true;
 	for (unsigned int i = 0; i < changes; i++)
 		report(AFTER);
 }
@@ -93,40 +103,73 @@ static void test_undisturbed(void **state)
 	assert_int_equal(packet(), AFTER);
 }
 
-static void check_meanwhile(void **state)
+/* A connection is reported anew after so many steps of a packet; false: it has not so many. */
+static bool report_meanwhile(void **state, unsigned int step)
 {
-	unsigned int steps = 0;
-
-	for (; steps < PACKET_STEPS; steps++) {
-		set_up(state);
-		forward_meanwhile(steps, report_anew);
-		assert_in_set(packet(), ((const unsigned long[]){BEFORE, AFTER}), 2);
-		forward_meanwhile(0, NULL);
-		assert_int_equal(packet(), AFTER);
-		assert_int_equal(packet(), AFTER);
-	}
+	set_up(state);
+	met = false;
+	forward_meanwhile(step, report_anew);
+	assert_in_set(packet(), ((const unsigned long[]){BEFORE, AFTER}), 2);
+	forward_meanwhile(0, NULL);
+	if (!met)
+		return false;
+	assert_int_equal(packet(), AFTER);
+	assert_int_equal(packet(), AFTER);
+	return true;
 }
 
-static void test_changed_meanwhile(void **state)
+static void check_reported(void **state)
+{
+	unsigned int step = 0;
+
+	while (report_meanwhile(state, step))
+		step++;
+	assert_int_equal(step, PACKET_STEPS);
+}
+
+static void test_reported(void **state)
 {
 	changes = 1;
-	check_meanwhile(state);
+	check_reported(state);
 }
 
 static void test_stamp_comes_round(void **state)
 {
 	changes = COMES_AROUND;
-	check_meanwhile(state);
+	check_reported(state);
 }
 
-/* There are no more steps than these tests stand between. */
-static void test_steps(void **state)
+/* Another packet of the handshake; then a late report of an older connection, and one more. */
+static void go_on(struct plane *unused)
 {
-	(void)state;
-	changes = 1;
-	forward_meanwhile(PACKET_STEPS, report_anew);
-	assert_int_equal(packet(), BEFORE);
-	assert_int_equal(packet(), AFTER); /* the next step: the fast path's of this packet */
+	(void)unused;
+	met = true;
+	assert_int_equal(packet(), AFTER);
+	report(BEFORE);
+	packet();
+}
+
+/* While a handshake is being noted, its packets have a target; once one has been sent as noted,
+ * no report of an older connection counts any more. */
+static void test_noted(void **state)
+{
+	struct connection_key key = model_connection_key(CLIENT, PORT, ROUTER_SERVICE);
+	unsigned int step = 0;
+	int target;
+
+	do {
+		set_up(state);
+		serve(AFTER);
+		assert_int_equal(forward_put_connection(&plane, &key, NULL), 0);
+		assert_int_equal(syn(), AFTER);
+		met = false;
+		forward_meanwhile(step++, go_on);
+		target = packet();
+		forward_meanwhile(0, NULL);
+		assert_int_equal(packet(), target);
+		assert_int_equal(packet(), target);
+	} while (met);
+	assert_int_equal(target, AFTER);
 }
 
 static unsigned int steps_on;
@@ -136,8 +179,9 @@ static int syn_target, ack_target;
 static void connect_anew(struct plane *unused)
 {
 	(void)unused;
-	syn_target = forward_packet(&plane, CLIENT, PORT, true, SEQUENCE, NOW_NS);
-	ack_target = forward_packet(&plane, CLIENT, PORT, false, SEQUENCE + 1, NOW_NS);
+	met = true;
+	syn_target = syn();
+	ack_target = packet();
 }
 
 /* The old connection's last packet; so many steps later the client connects anew. */
@@ -151,26 +195,38 @@ static void packet_meanwhile(struct plane *unused)
 		connect_anew(&plane);
 }
 
-static void interrupt(void **state, const struct router_connection *ended)
+/* The program that writes a report is interrupted after `first` steps, and again `second` later;
+ * false: it has not so many. */
+static bool interrupt(void **state, const struct router_connection *ended, unsigned int first,
+		      unsigned int second)
 {
 	struct connection_key key = model_connection_key(CLIENT, PORT, ROUTER_SERVICE);
 
-	for (unsigned int step = 0; step < REPORT_STEPS * REPORT_STEPS; step++) {
-		if (step / REPORT_STEPS + step % REPORT_STEPS >= REPORT_STEPS)
-			continue;
-		set_up(state);
-		plane.service_state.ready_instances = 1;
-		plane.ring[AFTER] = true;
-		assert_int_equal(packet(), BEFORE);
-		syn_target = -1;
-		steps_on = step % REPORT_STEPS;
-		forward_meanwhile(step / REPORT_STEPS, packet_meanwhile);
-		assert_int_equal(forward_put_connection(&plane, &key, ended), 0);
-		assert_in_set(syn_target, ((const unsigned long[]){BEFORE, AFTER}), 2);
-		assert_int_equal(ack_target, syn_target);
-	}
+	set_up(state);
+	serve(AFTER);
+	assert_int_equal(packet(), BEFORE);
+	met = false;
+	steps_on = second;
+	forward_meanwhile(first, packet_meanwhile);
+	assert_int_equal(forward_put_connection(&plane, &key, ended), 0);
 	forward_meanwhile(0, NULL);
-	assert_int_equal(syn_target, AFTER); /* between the last two steps */
+	if (!met)
+		return false;
+	assert_in_set(syn_target, ((const unsigned long[]){BEFORE, AFTER}), 2);
+	assert_int_equal(ack_target, syn_target);
+	return true;
+}
+
+static void check_interrupted(void **state, const struct router_connection *ended)
+{
+	unsigned int first = 0, second;
+
+	do {
+		for (second = 0; interrupt(state, ended, first, second); second++)
+			;
+		first++;
+	} while (second);
+	assert_int_equal(syn_target, AFTER); /* at the last step */
 }
 
 static void test_report_interrupted(void **state)
@@ -178,21 +234,21 @@ static void test_report_interrupted(void **state)
 	static const struct router_connection lingers = {.target = BEFORE,
 							 .state = CONNECTION_LINGERS};
 
-	interrupt(state, &lingers);
+	check_interrupted(state, &lingers);
 }
 
 static void test_deletion_interrupted(void **state)
 {
-	interrupt(state, NULL);
+	check_interrupted(state, NULL);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_undisturbed, set_up),
-		cmocka_unit_test_setup(test_changed_meanwhile, set_up),
+		cmocka_unit_test_setup(test_reported, set_up),
 		cmocka_unit_test_setup(test_stamp_comes_round, set_up),
-		cmocka_unit_test_setup(test_steps, set_up),
+		cmocka_unit_test_setup(test_noted, set_up),
 		cmocka_unit_test_setup(test_report_interrupted, set_up),
 		cmocka_unit_test_setup(test_deletion_interrupted, set_up),
 	};
