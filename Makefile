@@ -108,7 +108,7 @@ $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/sync.a $(BUILD)/common.a | $(SKEL
 		$(filter %.o,$^) $(BUILD)/sync.a $(BUILD)/common.a $(shell pkg-config --libs $(PACKAGES_SYNC) cmocka)
 
 # XDP's decision as the explorer runs it, look-up by look-up.
-$(BUILD)/tests/unit/test_flow_races: $(BUILD)/tests/model/forward.o
+$(BUILD)/tests/unit/test_flow_races $(BUILD)/tests/unit/test_flow_id: $(BUILD)/tests/model/forward.o
 
 $(BUILD)/tests/bpf/%: tests/bpf/%.c $(BPF_TEST_PARTS) $(BUILD)/common.a $(BUILD)/lib/liblimpet.a | $(SKELETONS)
 	@mkdir -p $(@D)

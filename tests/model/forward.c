@@ -337,6 +337,37 @@ void forward_forget_fast(struct plane *plane)
 	memset(plane->flows, 0, sizeof(plane->flows));
 }
 
+static struct settings settings_of(const uint64_t secret[2])
+{
+	return (struct settings){.flow_secret = {secret[0], secret[1]},
+				 .flow_bits = FLOW_BITS_MIN,
+				 .handshake_bits = HANDSHAKE_BITS_MIN};
+}
+
+struct forward_id forward_identify(const struct connection_key *key, const uint64_t secret[2])
+{
+	struct settings own = settings_of(secret);
+	struct flow_id id;
+
+	flow_identify(&own, key, &id);
+	return (struct forward_id){
+		.hash = id.hash,
+		.flow_tag = id.word >> FLOW_TARGET_BITS & FLOW_TAG_MASK,
+		.handshake_tag = handshake_word(&id) >> FLOW_TARGET_BITS &
+				 ((1ULL << HANDSHAKE_TAG_BITS) - 1),
+		.flow_set = id.set,
+		.guard = id.guard,
+		.is_ip6 = id.word & FLOW_IPV6,
+	};
+}
+
+uint64_t forward_affinity_hash(const struct affinity_key *key, const uint64_t secret[2])
+{
+	struct settings own = settings_of(secret);
+
+	return affinity_hash(&own, key);
+}
+
 /* ------------------------------------------------------------------------------------------------
  * packets */
 

@@ -82,6 +82,18 @@ int forward_noted_target(struct plane *plane, const struct connection_key *key);
 void forward_forget_half_open(struct plane *plane, const struct connection_key *key);
 void forward_forget_fast(struct plane *plane);
 
+/* What tells a flow from others, under this secret, where a table has as few sets as it may have.
+ */
+struct forward_id {
+	uint64_t hash, flow_tag, handshake_tag;
+	uint32_t flow_set;
+	uint16_t guard;
+	bool is_ip6;
+};
+
+struct forward_id forward_identify(const struct connection_key *key, const uint64_t secret[2]);
+uint64_t forward_affinity_hash(const struct affinity_key *key, const uint64_t secret[2]);
+
 /* A packet of this client's connection: number of a target, DROPPED or REFUSED. */
 int forward_packet(struct plane *plane, unsigned int client, unsigned int port, bool syn,
 		   uint32_t sequence, uint64_t now_ns);
