@@ -128,6 +128,9 @@ static void test_target_changes(void **state)
 	EXPECT("drained, or down", ACK(), XDP_TX, TO_T1(ACK()), CONNECTION);
 	set_flags(T1, TARGET_RESOLVED | TARGET_DEAD);
 	EXPECT_DROP("given up", ACK(), NO_TARGET);
+	put_connection(CLIENT, 40001, SHOP, T1, CONNECTION_OPEN);
+	EXPECT_DROP("and never asked", ACK(.from_port = 40001), NO_TARGET);
+	assert_int_equal(remembered(), 1);
 	set_flags(T1, TARGET_RESOLVED | TARGET_USABLE);
 	EXPECT("it is back", ACK(), XDP_TX, TO_T1(ACK()), CONNECTION);
 	set_flags(T1, TARGET_USABLE);
@@ -237,6 +240,13 @@ static void test_full_set(void **state)
 	for (uint16_t port = 1; port <= FLOW_WAYS; port++)
 		for (int i = 0; i < 2; i++)
 			check_many("and again");
+	for (uint16_t port = MANY; port > MANY - 2; port--) {
+		struct frame ack6 = ACK6(.from_port = port);
+
+		sneak_connection(CLIENT6, port, SHOP6, T2);
+		EXPECT("the last ones are remembered", ack6, XDP_TX,
+		       target_of(port + 1) == T1 ? TO_T1(ack6) : TO_T3(ack6), CONNECTION);
+	}
 }
 
 /* Two flows share a set: each has its own answer, and both forget when one changes. */

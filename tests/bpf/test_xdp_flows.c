@@ -178,6 +178,8 @@ static void test_lingering_noted(void **state)
 	put_connection(CLIENT, 40000, SHOP, T1, CONNECTION_LINGERS);
 	EXPECT("late data", ACK(.data = 3), XDP_TX, TO_T1(ACK(.data = 3)), NOTED);
 	EXPECT("SYN", FORGED(), XDP_TX, TO_T3(FORGED()), DISTRIBUTED);
+	EXPECT("its ACK", SEGMENT(TCP_ACK, .sequence = 0x70000001), XDP_TX,
+	       TO_T3(SEGMENT(TCP_ACK, .sequence = 0x70000001)), HALF_OPEN);
 }
 
 /* What lingers is an older connection; the new one's SYN comes once more, late. */
@@ -298,6 +300,7 @@ static void test_dead_target(void **state)
 	handshake(true);
 	set_flags(T1, dead);
 	EXPECT("noted: SYN", SYN(), XDP_TX, TO_T3(SYN()), DISTRIBUTED);
+	EXPECT("and its ACK", ACK(), XDP_TX, TO_T3(ACK()), HALF_OPEN);
 
 	world_reset(NULL);
 	handshake(false);

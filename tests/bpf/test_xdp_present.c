@@ -57,6 +57,21 @@ static void test_present_affinities(void **state)
 	assert_int_equal(presence(), 0);
 }
 
+/* Who counts no further does not begin anew. */
+static void test_present_stays(void **state)
+{
+	(void)state;
+	put_presence(PRESENT_COUNT_MAX);
+	put_connection(CLIENT, 40000, SHOP, T3, CONNECTION_OPEN);
+	EXPECT("there", SYN(), XDP_TX, TO_T3(SYN()), CONNECTION);
+	assert_int_equal(delete_connection(CLIENT, 40000, SHOP), 0);
+	put_connection(CLIENT, 40000, SHOP, T3, CONNECTION_OPEN);
+	EXPECT("there again", SYN(), XDP_TX, TO_T3(SYN()), CONNECTION);
+	assert_int_equal(delete_connection(CLIENT, 40000, SHOP), 0);
+	EXPECT("gone", SYN(), XDP_TX, TO_T1(SYN()), DISTRIBUTED);
+	put_presence(0);
+}
+
 /* No room: what is there stays, and nothing is left of what is not. */
 static void test_table_full(void **state)
 {
@@ -83,6 +98,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_present, world_reset),
 		cmocka_unit_test_setup(test_present_affinities, world_reset),
+		cmocka_unit_test_setup(test_present_stays, world_reset),
 		cmocka_unit_test_setup(test_table_full, world_reset),
 	};
 

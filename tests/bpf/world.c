@@ -90,11 +90,23 @@ void squeeze(uint8_t flow_bits, uint8_t handshake_bits, uint8_t present_bits)
 	put_settings(&settings);
 }
 
-static void put_index(void)
+struct maps world_maps(void)
 {
 	struct maps maps;
 
+	for (int id = 0; id < MAPS; id++)
+		maps.fd[id] = -1;
 	maps.fd[MAP_SERVICE_INDEX] = bpf_map__fd(program->maps.service_index);
+	maps.fd[MAP_ROUTER_SERVICES] = bpf_map__fd(program->maps.services);
+	maps.fd[MAP_TARGETS] = bpf_map__fd(program->maps.targets);
+	maps.fd[MAP_RINGS] = bpf_map__fd(program->maps.rings);
+	return maps;
+}
+
+static void put_index(void)
+{
+	struct maps maps = world_maps();
+
 	assert_int_equal(maps_put_service_index(&maps, services), 0);
 }
 

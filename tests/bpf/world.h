@@ -16,6 +16,7 @@
 
 #include "frame.h"
 #include "layout.h"
+#include "maps.h"
 
 enum { SHOP, SHOP6, PLAIN, PLAIN6 };
 enum { T1 = 1, T2, T3, LOCAL };
@@ -38,6 +39,9 @@ int world_reset(void **state);
 
 uint64_t world_now_ns(void);
 struct address world_address(const char *text);
+
+/* What user space changes whole. */
+struct maps world_maps(void);
 
 void put_settings(const struct settings *settings);
 struct settings router_settings(void);
@@ -65,6 +69,9 @@ void sneak_connection(const char *client, uint16_t port, uint16_t service, uint1
 unsigned int table_size(void); /* of connections */
 /* Entries that router/present counts; its bits say the same. */
 unsigned int presence(void);
+/* All of its bits are so many entries'. */
+void put_presence(uint8_t entries);
+#define PRESENT_COUNT_MAX UINT8_MAX
 /* The agent's answer: 0 or -errno. */
 int try_connection(const char *client, uint16_t port, uint16_t service, uint16_t target);
 int delete_connection(const char *client, uint16_t port, uint16_t service);

@@ -104,6 +104,18 @@ unsigned int presence(void)
 	return found;
 }
 
+void put_presence(uint8_t entries)
+{
+	uint64_t word = entries ? ~0ULL : 0;
+	struct present_counts counts;
+
+	memset(&counts, entries, sizeof(counts));
+	for (uint32_t i = 0; i < PRESENT_WORDS; i++) {
+		put(program->maps.present, &i, &word);
+		put(program->maps.present_counts, &i, &counts);
+	}
+}
+
 void put_affinity(const char *client, uint16_t scope, uint16_t target)
 {
 	struct router_call call = {

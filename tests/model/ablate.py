@@ -37,13 +37,13 @@ class Rule:
 RULES = [
     # -- one table, one writer
     Rule("one-writer", "an END clears what XDP has noted",
-         "bpf/router_agent.h", "	if (!error)\n		flow_changed(id);",
-         "	if (!error) {\n		flow_changed(id);\n"
-         "		if (call->op == ROUTER_DELETE_CONNECTION || value.state != CONNECTION_OPEN)\n			{\n			noted_forget(id);\n			half_open_forget(id);\n		}\n	}",
+         "bpf/router_agent.h", "	flow_changed(id);\n	return error;",
+         "	flow_changed(id);\n	if (!error && (call->op == ROUTER_DELETE_CONNECTION || value.state != CONNECTION_OPEN)) {\n"
+         "		noted_forget(own, id);\n		half_open_forget(own, id);\n	}\n	return error;",
          "a SYN goes where its 4-tuple is known until the END is here, so an END seldom meets another's note; test_xdp_flows has the row"),
     # -- the fast path
-    Rule("version", "a report does not change the version of its set: the fast path answers as before",
-         "bpf/router_agent.h", "	if (!error)\n		flow_changed(id);", "	(void)id;"),
+    Rule("version", "neither a report nor a note changes the version of its set: the fast path answers as before",
+         "bpf/flows.h", "	if (!set)\n		return;\n	/* Somebody", "	if (true)\n		return;\n	/* Somebody"),
     Rule("fast-open-only", "the fast path remembers what has been noted elsewhere",
          "bpf/choose.h", "is_open(&known) && !known.has_noted)", "is_open(&known))",
          "test_xdp_handshakes has the row; here the report that contradicts a note is seldom older than a packet"),
@@ -124,14 +124,15 @@ RULES = [
          "		mirror->missing += !peer->info.in_sync && peer->info.state != TARGET_DOWN;"),
     # -- flows and connections
     Rule("syn-keeps", "a SYN displaces a connection",
-         "bpf/choose.h", "	if (is_open(known) && !target_dead(known->reported.target)) {", "	if (false) {"),
+         "bpf/choose.h", "	if (is_held(known)) {", "	if (false) {"),
     Rule("syn-keeps-noted", "a SYN displaces a handshake that was noted",
          "bpf/choose.h", "	if (known->has_noted && !over && !target_dead(noted->target)) {", "	if (false) {"),
     Rule("late-syn", "a late SYN of what is noted opens the 4-tuple anew when an older connection lingers",
-         "bpf/choose.h", " &&\n		    noted->isn != question->tcp->sequence;", ";"),
+         "bpf/choose.h", " &&\n		    (__u16)noted->isn != (__u16)question->tcp->sequence;", ";",
+         "a SYN is seldom late while an older connection of its 4-tuple lingers; test_xdp_flows has the row"),
     Rule("isn-match", "a half-open flow matches any sequence number",
-         "bpf/choose.h", "known->has_half_open && !is_open(known) &&\n	    half_open_follows(half_open, question->tcp->sequence)",
-         "known->has_half_open && !is_open(known)"),
+         "bpf/choose.h", "known->has_half_open && !is_held(known) &&\n	    half_open_follows(half_open, question->tcp->sequence)",
+         "known->has_half_open && !is_held(known)"),
     Rule("noted-first", "a report comes before what this router has noted",
          "bpf/choose.h", "	if (known->has_noted && !(is_open(known) && target_dead(noted->target)))",
          "	if (known->has_noted && !is_open(known))"),
@@ -172,12 +173,12 @@ RULES = [
     Rule("drain", "a drain is not noticed",
          "sync/router_mirror.c", "	peer->info.draining = condition->draining;\n", ""),
     Rule("usable", "an affinity's target gets new connections though it is down",
-         "bpf/choose.h", "	return target_usable(affinity->target) ? HOLDER_USABLE", "	return true ? HOLDER_USABLE"),
+         "bpf/choose.h", "	if (!target_usable(affinity->target) ||\n", "	if (\n"),
     # -- claims
     Rule("highest-term", "the lowest published term wins",
          "sync/mirror_contests.c", "if (!best || claim_above(mirror, claim, best))", "if (!best || claim_above(mirror, best, claim))"),
     Rule("refuse-held", "a client that is held is granted to anybody",
-         "sync/mirror_answers.c", "	    !may_take_over(mirror, claim)) {", "	    false) {"),
+         "sync/mirror_answers.c", "	    !mirror_target_is_out(mirror, holder) && !may_take_over(mirror, claim)) {", "	    false) {"),
     Rule("answer-in-sync", "claims are answered before all affinities are here",
          "sync/mirror_answers.c", "mirror->role != ROLE_ACTIVE || !router_mirror_affinities_in_sync(mirror)", "mirror->role != ROLE_ACTIVE"),
     Rule("standby-silent", "a standby answers claims",

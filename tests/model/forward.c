@@ -62,6 +62,15 @@ struct address model_client(unsigned int client)
 	return address;
 }
 
+struct router_service *forward_service(void)
+{
+	static struct router_service service;
+
+	if (!service.name[0])
+		service = model_service();
+	return &service;
+}
+
 unsigned int model_client_number(const struct address *address)
 {
 	unsigned int client = address->byte[15] - 100u;
@@ -153,7 +162,8 @@ static void *found(void *map, void *value)
 	static struct router_connection former;
 	void (*what)(struct plane * plane) = meanwhile;
 
-	if (!what || (map != &connections && map != &flows && map != &handshakes) ||
+	if (!what ||
+	    (map != &connections && map != &flows && map != &handshakes && map != &affinities) ||
 	    until_meanwhile--)
 		return value;
 	if (value && map == &connections)
@@ -385,10 +395,11 @@ int forward_packet(struct plane *plane, unsigned int client, unsigned int port, 
 		   uint32_t sequence, uint64_t now_ns)
 {
 	struct tcp tcp = {.sequence = sequence, .syn = syn};
-	struct router_service service = model_service();
+	struct router_service *service = forward_service();
 	struct question question = {.key = model_connection_key(client, port, ROUTER_SERVICE),
 				    .settings = &own_settings,
-				    .service = &service,
+				    .service = service,
+				    .sequence = service->sequence,
 				    .tcp = &tcp,
 				    .now_ns = now_ns};
 	int target;

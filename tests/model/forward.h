@@ -61,6 +61,7 @@ struct plane {
 
 struct service_key model_service_key(void);
 struct router_service model_service(void);
+struct router_service *forward_service(void); /* as it is pinned, at all routers */
 struct address model_client(unsigned int client);
 struct connection_key model_connection_key(unsigned int client, unsigned int port,
 					   uint16_t service);
@@ -97,8 +98,9 @@ uint64_t forward_affinity_hash(const struct affinity_key *key, const uint64_t se
 /* A packet of this client's connection: number of a target, DROPPED or REFUSED. */
 int forward_packet(struct plane *plane, unsigned int client, unsigned int port, bool syn,
 		   uint32_t sequence, uint64_t now_ns);
-/* Called once, after so many more steps, which are look-ups in `flows`, `handshakes` and
- * `connections`, changes there, and additions to a version: what another CPU does meanwhile. */
+/* Called once, after so many more steps, which are look-ups in `flows`, `handshakes`,
+ * `connections` and `affinities`, changes there, and additions to a version: what another CPU does
+ * meanwhile. */
 void forward_meanwhile(unsigned int steps, void (*what)(struct plane *plane));
 /* Where was the last one's target taken from? In words, or as asked for. */
 const char *forward_reason(void);

@@ -139,19 +139,26 @@ static void test_stamp_comes_round(void **state)
 	check_reported(state);
 }
 
-/* Another packet of the handshake; then a late report of an older connection, and one more. */
+/* Another packet of the handshake. */
 static void go_on(struct plane *unused)
 {
 	(void)unused;
 	met = true;
 	assert_int_equal(packet(), AFTER);
+}
+
+/* A late report of an older connection, and a packet that follows it. */
+static void report_late(struct plane *unused)
+{
+	(void)unused;
+	met = true;
 	report(BEFORE);
 	packet();
 }
 
-/* While a handshake is being noted, its packets have a target; once one has been sent as noted,
- * no report of an older connection counts any more. */
-static void test_noted(void **state)
+/* While a handshake is being noted, its packets have a target; and once it has been noted, no
+ * report of an older connection counts any more. */
+static void check_noted(void **state, void (*what)(struct plane *unused))
 {
 	struct connection_key key = model_connection_key(CLIENT, PORT, ROUTER_SERVICE);
 	unsigned int step = 0;
@@ -163,13 +170,19 @@ static void test_noted(void **state)
 		assert_int_equal(forward_put_connection(&plane, &key, NULL), 0);
 		assert_int_equal(syn(), AFTER);
 		met = false;
-		forward_meanwhile(step++, go_on);
+		forward_meanwhile(step++, what);
 		target = packet();
 		forward_meanwhile(0, NULL);
 		assert_int_equal(packet(), target);
 		assert_int_equal(packet(), target);
 	} while (met);
 	assert_int_equal(target, AFTER);
+}
+
+static void test_noted(void **state)
+{
+	check_noted(state, go_on);
+	check_noted(state, report_late);
 }
 
 static unsigned int steps_on;
@@ -242,6 +255,92 @@ static void test_deletion_interrupted(void **state)
 	check_interrupted(state, NULL);
 }
 
+#define OTHER_SCOPE (ROUTER_SCOPE + 1)
+
+static void change_service(struct plane *unused)
+{
+	(void)unused;
+	met = true;
+	forward_service()->sequence += 2;
+	forward_service()->scope = OTHER_SCOPE;
+}
+
+/* The service's scope changes after so many steps of a packet that belongs to nothing. */
+static bool change_meanwhile(void **state, bool syn, unsigned int step)
+{
+	struct connection_key key = model_connection_key(CLIENT, PORT, ROUTER_SERVICE);
+	struct affinity_key client = {.client = model_client(CLIENT), .scope = ROUTER_SCOPE};
+	struct router_affinity affinity = {.clock = 1, .target = BEFORE};
+	int target;
+
+	set_up(state);
+	serve(AFTER);
+	*forward_service() = model_service();
+	assert_int_equal(forward_put_connection(&plane, &key, NULL), 0);
+	assert_int_equal(forward_put_affinity(&plane, &client, &affinity), 0);
+	assert_int_equal(packet(), DROPPED); /* seen */
+	met = false;
+	forward_meanwhile(step, change_service);
+	target = forward_packet(&plane, CLIENT, PORT, syn, SEQUENCE, NOW_NS + SIGHTING_NS);
+	forward_meanwhile(0, NULL);
+	*forward_service() = model_service();
+	assert_true(target == BEFORE || target == DROPPED);
+	return met;
+}
+
+/* Half of the one and half of the other would be no affinity. */
+static void test_service_changes(void **state)
+{
+	for (int syn = 0; syn < 2; syn++) {
+		unsigned int step = 0;
+
+		while (change_meanwhile(state, syn, step))
+			step++;
+		assert_true(step > 3);
+	}
+}
+
+/* A time has more bits than a place for one: the uppermost ones are in the word. */
+static void test_after_a_year(void **state)
+{
+	struct connection_key key = model_connection_key(CLIENT, PORT, ROUTER_SERVICE);
+	const uint64_t year_ns = 365ULL * 86400 * 1000000000;
+
+	(void)state;
+	serve(AFTER);
+	plane.role.since_ns = year_ns - 60 * 1000000000ULL;
+	assert_int_equal(forward_put_connection(&plane, &key, NULL), 0);
+	for (int syn = 1; syn >= 0; syn--) {
+		assert_int_equal(forward_packet(&plane, CLIENT, PORT, syn, SEQUENCE - syn, year_ns),
+				 AFTER);
+		plane.ring[AFTER] = false;
+		serve(BEFORE);
+	}
+	assert_int_equal(forward_packet(&plane, CLIENT, PORT, false, SEQUENCE, year_ns), AFTER);
+}
+
+/* Noted in the tick in which its router's role, its target's number or its service's began: void,
+ * for it may have been before. */
+static void test_same_tick(void **state)
+{
+	struct connection_key key = model_connection_key(CLIENT, PORT, ROUTER_SERVICE);
+	__u64 *since[] = {&plane.role.since_ns, &plane.targets[AFTER].since_ns,
+			  &forward_service()->since_ns};
+
+	for (size_t i = 0; i < sizeof(since) / sizeof(*since); i++) {
+		set_up(state);
+		serve(AFTER);
+		assert_int_equal(forward_put_connection(&plane, &key, NULL), 0);
+		assert_int_equal(syn(), AFTER);
+		assert_int_equal(packet(), AFTER);
+		*since[i] = NOW_NS - (1 << HANDSHAKE_TICK_SHIFT);
+		assert_int_equal(packet(), AFTER);
+		*since[i] = NOW_NS;
+		assert_int_equal(packet(), DROPPED);
+	}
+	*forward_service() = model_service();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -251,6 +350,9 @@ int main(void)
 		cmocka_unit_test_setup(test_noted, set_up),
 		cmocka_unit_test_setup(test_report_interrupted, set_up),
 		cmocka_unit_test_setup(test_deletion_interrupted, set_up),
+		cmocka_unit_test_setup(test_service_changes, set_up),
+		cmocka_unit_test_setup(test_same_tick, set_up),
+		cmocka_unit_test_setup(test_after_a_year, set_up),
 	};
 
 	return cmocka_run_group_tests_name("flows: what another CPU does meanwhile", tests, NULL,
