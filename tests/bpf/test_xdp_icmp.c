@@ -90,6 +90,9 @@ static void test_relay_owner(void **state)
 	EXPECT("its ACK", ack, XDP_TX, TO_T1(ack), COUNT_SERVICE_PACKETS, COUNT_FLOW_HALF_OPEN,
 	       COUNT_FORWARDED_PACKETS);
 	EXPECT("noted comes before reported", error, XDP_TX, TO_T1(error), RELAYED);
+	assert_int_equal(delete_connection(CLIENT, 40000, SHOP), 0);
+	age_handshakes(NOTED_NS);
+	EXPECT("nobody has reported it in time", error, XDP_TX, TO_T1(error), RELAYED);
 }
 
 /* The fast path's memory knows the answer, and knows when it does no more. */
