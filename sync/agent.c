@@ -203,7 +203,7 @@ int agent_open(struct agent *agent, struct config *config)
 	    make_directory("state_directory", config->state_directory) || take_lock(agent) ||
 	    read_node_id(agent))
 		return -1;
-	agent->base = event_base_new();
+	agent->base = agent_loop_new();
 	if (!agent->base) {
 		log_error("event loop: not begun: %s", strerror(ENOMEM));
 		return -1;

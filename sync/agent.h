@@ -32,6 +32,8 @@ struct agent {
 
 uint64_t agent_now_ms(void); /* CLOCK_MONOTONIC; clock.c */
 uint64_t agent_now_ns(void);
+/* loop.c: one in which no work, however much, delays timers and sockets. NULL: no memory. */
+struct event_base *agent_loop_new(void);
 /* agent.c: what the parts stand on but the maps; and all of it, with the parts, in the order of
  * their start. -1 with a line in the log; then agent_stop still is due. Takes the configuration. */
 int agent_open(struct agent *agent, struct config *config);
