@@ -130,6 +130,21 @@ static void begin_session(struct router_mirror *mirror, struct peer *peer,
 	mirror_claims_new_session(mirror, peer);
 }
 
+/*
+ * Does a node live under this name that is not the one which says HELLO? A copy of a machine has
+ * the node id, too, but not the address; one that was made anew at the same address is another
+ * node. One without an agent lives as long as its kernel serves: its connections would be broken if
+ * another address were its own now.
+ */
+static bool is_another(const struct peer *peer, const struct message_hello *hello)
+{
+	bool elsewhere = memcmp(&peer->info.address, &hello->address, sizeof(hello->address)) != 0;
+
+	if (peer->open)
+		return elsewhere || peer->info.node_id != hello->node_id;
+	return elsewhere && peer->info.state == TARGET_UNATTENDED;
+}
+
 int router_mirror_session(struct router_mirror *mirror, const struct message_hello *hello,
 			  uint64_t now_ms)
 {
@@ -138,7 +153,7 @@ int router_mirror_session(struct router_mirror *mirror, const struct message_hel
 	bool roster;
 
 	mirror->now_ms = now_ms;
-	if (peer && peer->open && peer->info.node_id != hello->node_id)
+	if (peer && is_another(peer, hello))
 		return -EEXIST;
 	if (see_clock(mirror, hello->clock))
 		return -EPROTO;

@@ -156,6 +156,40 @@ static void a_newer_session_ends_the_older(void **state)
 	assert_int_equal(target_of(target)->node_id, 99);
 }
 
+/* A copy of a machine, or of its configuration: the first one keeps its name, and its connections,
+ * until nothing gets through to it any more. */
+static void another_address_waits_for_the_end_of_the_first(void **state)
+{
+	struct message_hello copy = hello("t1", '1'), other = hello("t1", 99);
+	uint16_t target = join("t1", 0);
+
+	(void)state;
+	copy.address = other.address = client_address(201);
+	opened(target, 1);
+	assert_int_equal(router_mirror_session(world.mirror, &copy, world.now), -EEXIST);
+	assert_int_equal(world.ended, 0);
+	assert_int_equal(state_of(target), TARGET_UP);
+	lose(target, GOODBYE_STOPPING);
+	assert_int_equal(state_of(target), TARGET_UNATTENDED);
+	assert_int_equal(router_mirror_session(world.mirror, &copy, world.now), -EEXIST);
+	assert_int_equal(router_mirror_session(world.mirror, &other, world.now), -EEXIST);
+	assert_int_equal(at(1), target);
+	lose(target, 0);
+	assert_int_equal(state_of(target), TARGET_DOWN);
+	assert_int_equal(router_mirror_session(world.mirror, &copy, world.now), target);
+}
+
+/* Made anew, it has another id, and the address of before. */
+static void another_node_at_the_same_address(void **state)
+{
+	struct message_hello anew = hello("t1", 99);
+	uint16_t target = join("t1", 0);
+
+	(void)state;
+	lose(target, GOODBYE_STOPPING);
+	assert_int_equal(router_mirror_session(world.mirror, &anew, world.now), target);
+}
+
 static void malformed(void **state)
 {
 	struct message message = {.type = MESSAGE_DONE};
@@ -445,6 +479,8 @@ int main(void)
 		TEST(in_sync_needs_the_table_too),
 		TEST(affinities_come_first),
 		TEST(a_newer_session_ends_the_older),
+		TEST(another_address_waits_for_the_end_of_the_first),
+		TEST(another_node_at_the_same_address),
 		TEST(malformed),
 		TEST(no_table_before_sync),
 		TEST(states),
