@@ -71,6 +71,11 @@ struct router_service *forward_service(void)
 	return &service;
 }
 
+struct address model_node(unsigned int n)
+{
+	return model_client(50 + n);
+}
+
 unsigned int model_client_number(const struct address *address)
 {
 	unsigned int client = address->byte[15] - 100u;

@@ -63,6 +63,7 @@ struct service_key model_service_key(void);
 struct router_service model_service(void);
 struct router_service *forward_service(void); /* as it is pinned, at all routers */
 struct address model_client(unsigned int client);
+struct address model_node(unsigned int n); /* a target's, or a router's */
 struct connection_key model_connection_key(unsigned int client, unsigned int port,
 					   uint16_t service);
 /* Back from a key; false: not one of ours. */

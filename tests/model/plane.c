@@ -224,15 +224,17 @@ void router_boot(struct node_router *router)
 
 static void restore_targets(struct node_router *router)
 {
-	const struct address address = {{0}};
+	struct address address;
 
 	for (uint16_t number = 0; number < NUMBERS; number++) {
 		unsigned int target = router_target_at(router, number);
 
-		if (target < TARGETS)
-			router_mirror_restore_target(router->mirror, number,
-						     router->plane.targets[number].name,
-						     target + 1u, &address, router->roster[target]);
+		if (target >= TARGETS)
+			continue;
+		address = model_node(target);
+		router_mirror_restore_target(router->mirror, number,
+					     router->plane.targets[number].name, target + 1u,
+					     &address, router->roster[target]);
 	}
 	for (unsigned int i = 0, number = draw(NUMBERS); i < TARGETS; i++) {
 		const char name[NAME_SIZE] = {'t', (char)('0' + i)};
@@ -242,6 +244,7 @@ static void restore_targets(struct node_router *router)
 		while (router->plane.targets[number % NUMBERS].name[0])
 			number++;
 		memcpy(router->plane.targets[number % NUMBERS].name, name, NAME_SIZE);
+		address = model_node(i);
 		router_mirror_restore_target(router->mirror, (uint16_t)(number % NUMBERS), name,
 					     i + 1u, &address, true);
 	}

@@ -81,7 +81,7 @@ static struct message_hello hello(const char *role, unsigned int n, uint64_t clo
 
 	said.name[0] = *role;
 	said.name[1] = (char)('0' + n);
-	said.address = model_client(50 + n);
+	said.address = model_node(n);
 	return said;
 }
 
