@@ -2,6 +2,7 @@
 #include "addresses.h"
 
 #include <errno.h>
+#include <event2/event.h>
 #include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
@@ -19,10 +20,15 @@
 struct entry {
 	struct address address;
 	bool foreign; /* not ours: left alone */
+	bool wanted;  /* a service's */
 };
 
 struct addresses {
 	struct mnl_socket *netlink;
+	struct mnl_socket *changes; /* what the kernel tells of addresses */
+	struct event *readable;
+	void (*removed)(void *context);
+	void *context;
 	unsigned int sequence;
 	unsigned int loopback;
 	struct entry *entries; /* on lo */
@@ -40,7 +46,7 @@ static int remember(struct addresses *addresses, const struct address *address, 
 		addresses->entries = more;
 		addresses->room = room;
 	}
-	addresses->entries[addresses->count++] = (struct entry){*address, foreign};
+	addresses->entries[addresses->count++] = (struct entry){*address, foreign, false};
 	return 0;
 }
 
@@ -52,17 +58,18 @@ static struct entry *find(struct addresses *addresses, const struct address *add
 	return NULL;
 }
 
-static int read_address(const struct nlmsghdr *header, void *context)
+/* Of a message about an address of lo: which. */
+static bool parse(const struct addresses *addresses, const struct nlmsghdr *header,
+		  struct address *address, bool *ours)
 {
 	const struct ifaddrmsg *body = mnl_nlmsg_get_payload(header);
-	struct addresses *addresses = context;
 	const struct nlattr *attribute;
 	const void *bytes = NULL;
-	bool ours = false;
-	struct address address = {.byte = {[10] = 0xff, 0xff}};
 
-	if (header->nlmsg_type != RTM_NEWADDR || body->ifa_index != addresses->loopback)
-		return MNL_CB_OK;
+	*address = (struct address){.byte = {[10] = 0xff, 0xff}};
+	*ours = false;
+	if (body->ifa_index != addresses->loopback)
+		return false;
 	mnl_attr_for_each(attribute, header, sizeof(*body))
 	{
 		uint16_t type = mnl_attr_get_type(attribute);
@@ -70,15 +77,24 @@ static int read_address(const struct nlmsghdr *header, void *context)
 		if (type == IFA_LOCAL || (type == IFA_ADDRESS && !bytes))
 			bytes = mnl_attr_get_payload(attribute);
 		else if (type == IFA_PROTO)
-			ours = mnl_attr_get_u8(attribute) == ADDRESS_PROTOCOL;
+			*ours = mnl_attr_get_u8(attribute) == ADDRESS_PROTOCOL;
 	}
-	if (!bytes)
-		return MNL_CB_OK;
+	if (!bytes || (body->ifa_family != AF_INET && body->ifa_family != AF_INET6))
+		return false;
 	if (body->ifa_family == AF_INET6)
-		memcpy(address.byte, bytes, 16);
-	else if (body->ifa_family == AF_INET)
-		memcpy(address.byte + 12, bytes, 4);
+		memcpy(address->byte, bytes, 16);
 	else
+		memcpy(address->byte + 12, bytes, 4);
+	return true;
+}
+
+static int read_address(const struct nlmsghdr *header, void *context)
+{
+	struct addresses *addresses = context;
+	struct address address;
+	bool ours;
+
+	if (header->nlmsg_type != RTM_NEWADDR || !parse(addresses, header, &address, &ours))
 		return MNL_CB_OK;
 	return remember(addresses, &address, !ours) ? MNL_CB_ERROR : MNL_CB_OK;
 }
@@ -116,13 +132,63 @@ static int read_all(struct addresses *addresses)
 	return talk(addresses, header, read_address);
 }
 
-struct addresses *addresses_new(void)
+/* What we have removed ourselves is not among the entries any more. */
+static int note_removal(const struct nlmsghdr *header, void *context)
+{
+	struct addresses *addresses = context;
+	char text[ADDRESS_TEXT];
+	struct address address;
+	struct entry *entry;
+	bool ours;
+
+	if (header->nlmsg_type != RTM_DELADDR || !parse(addresses, header, &address, &ours))
+		return MNL_CB_OK;
+	entry = find(addresses, &address);
+	if (!entry || !entry->wanted)
+		return MNL_CB_OK;
+	log_warning(
+		"service address %s has been removed from lo, not by Limpet: without it clients "
+		"that are sent here get no answer",
+		address_format(&address, text));
+	addresses->removed(addresses->context);
+	return MNL_CB_OK;
+}
+
+static void on_change(evutil_socket_t fd, short what, void *context)
+{
+	struct addresses *addresses = context;
+	char buffer[BUFFER];
+	ssize_t length;
+
+	(void)what;
+	while ((length = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT)) > 0)
+		mnl_cb_run(buffer, length, 0, 0, note_removal, addresses);
+	if (length < 0 && errno == ENOBUFS) /* more than there was room for: it may be among them */
+		addresses->removed(addresses->context);
+}
+
+static int watch(struct addresses *addresses, struct event_base *base)
+{
+	addresses->changes = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	if (!addresses->changes ||
+	    mnl_socket_bind(addresses->changes, RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR,
+			    MNL_SOCKET_AUTOPID) < 0)
+		return -errno;
+	addresses->readable = event_new(base, mnl_socket_get_fd(addresses->changes),
+					EV_READ | EV_PERSIST, on_change, addresses);
+	return addresses->readable && !event_add(addresses->readable, NULL) ? 0 : -ENOMEM;
+}
+
+struct addresses *addresses_new(struct event_base *base, void (*removed)(void *context),
+				void *context)
 {
 	struct addresses *addresses = calloc(1, sizeof(*addresses));
 	int err = -ENOMEM;
 
 	if (!addresses)
 		goto failed;
+	addresses->removed = removed;
+	addresses->context = context;
 	addresses->loopback = if_nametoindex("lo");
 	addresses->netlink = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
 	if (!addresses->loopback || !addresses->netlink ||
@@ -130,7 +196,9 @@ struct addresses *addresses_new(void)
 		err = -errno;
 		goto failed;
 	}
-	err = read_all(addresses);
+	err = watch(addresses, base);
+	if (!err)
+		err = read_all(addresses);
 	if (!err)
 		return addresses;
 failed:
@@ -144,6 +212,10 @@ void addresses_free(struct addresses *addresses)
 {
 	if (!addresses)
 		return;
+	if (addresses->readable)
+		event_free(addresses->readable);
+	if (addresses->changes)
+		mnl_socket_close(addresses->changes);
 	if (addresses->netlink)
 		mnl_socket_close(addresses->netlink);
 	free(addresses->entries);
@@ -244,7 +316,8 @@ int addresses_set(struct addresses *addresses, const struct address *wanted, uns
 	for (unsigned int i = addresses->count; i-- > 0;) {
 		struct entry *entry = &addresses->entries[i];
 
-		if (entry->foreign || among(&entry->address, wanted, count))
+		entry->wanted = among(&entry->address, wanted, count);
+		if (entry->foreign || entry->wanted)
 			continue;
 		err = drop(addresses, entry);
 		first = first ? first : err;

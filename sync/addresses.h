@@ -16,8 +16,12 @@
 
 struct addresses;
 
-/* Reads what is on lo. NULL with a line in the log. */
-struct addresses *addresses_new(void);
+struct event_base;
+
+/* Reads what is on lo. `removed`: somebody else has taken a service address away. NULL with a line
+ * in the log. */
+struct addresses *addresses_new(struct event_base *base, void (*removed)(void *context),
+				void *context);
 void addresses_free(struct addresses *addresses);
 
 /*

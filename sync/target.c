@@ -207,7 +207,7 @@ static int start_parts(struct target_part *target)
 	}
 	target->mirror = target_mirror_new(&operations, target);
 	target->events = events_new(target);
-	target->addresses = addresses_new();
+	target->addresses = addresses_new(target->agent->base, target_set_addresses, target);
 	if (!target->mirror || !target->events || !target->addresses)
 		return -ENOMEM;
 	target->listeners = listeners_new(target);

@@ -90,6 +90,8 @@ void target_services_changed(struct target_part *target);
 void target_list_received(struct target_part *target, unsigned int router);
 /* Numbers to which nothing refers any more are free again. */
 void target_services_release(struct target_part *target);
+/* Of a target_part: lo has the addresses of its services. */
+void target_set_addresses(void *context);
 
 /* target_state.c: STATE/target.json, what a restart must not forget. */
 struct instance_table;

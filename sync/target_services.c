@@ -195,8 +195,9 @@ static int enter(struct target_part *target, const struct message_service *messa
 	return number;
 }
 
-static void set_addresses(struct target_part *target)
+void target_set_addresses(void *context)
 {
+	struct target_part *target = context;
 	struct address wanted[MAX_SERVICES];
 	unsigned int count = 0;
 
@@ -261,7 +262,7 @@ static void apply(struct target_part *target, const struct wanted_service *wante
 			retire(target, i);
 	for (unsigned int i = 0; i < MAX_SERVICES; i++)
 		numbers->active[i] = numbers->active[i] || keep[i];
-	set_addresses(target);
+	target_set_addresses(target);
 	for (unsigned int i = 0; i < MAX_SERVICES; i++) {
 		char text[ADDRESS_TEXT];
 
