@@ -300,6 +300,15 @@ static bool read_instance(struct evkeyvalq *query, uint64_t *instance)
 	return !errno && !*end && *instance;
 }
 
+/* What is drained, or is not any more, is so also when that cannot be written down. */
+static void reply_drain(struct evhttp_request *request, int result)
+{
+	reply_result(request, result,
+		     result == -ENOENT ? "no such instance; `limpet show instances` lists them"
+				       : "in force, but lost with a restart of limpetd, for "
+					 "target.json in state_directory cannot be written");
+}
+
 static void post_drain(struct agent *agent, struct evhttp_request *request, struct evkeyvalq *query)
 {
 	uint64_t instance;
@@ -311,9 +320,8 @@ static void post_drain(struct agent *agent, struct evhttp_request *request, stru
 				     : "targets are drained by themselves; this node is none");
 		return;
 	}
-	reply_result(request,
-		     target_drain(agent->target, instance, parameter(query, "end_affinities")),
-		     "no such instance; `limpet show instances` lists them");
+	reply_drain(request,
+		    target_drain(agent->target, instance, parameter(query, "end_affinities")));
 }
 
 static void post_resume(struct agent *agent, struct evhttp_request *request,
@@ -328,8 +336,7 @@ static void post_resume(struct agent *agent, struct evhttp_request *request,
 				     : "targets are drained by themselves; this node is none");
 		return;
 	}
-	reply_result(request, target_resume(agent->target, instance),
-		     "no such instance; `limpet show instances` lists them");
+	reply_drain(request, target_resume(agent->target, instance));
 }
 
 static void on_left(struct evhttp_request *request, void *context)

@@ -325,11 +325,11 @@ int target_drain(struct target_part *target, uint64_t instance, bool end_affinit
 	}
 	err = listeners_drain(target->listeners, instance, true);
 	target_update_readiness(target);
-	if (err || !end_affinities)
+	if (err == -ENOENT || !end_affinities)
 		return err;
 	ended = affinities_end_where(target, of_slot, &slot, END_OPERATOR);
 	log_info("drain: %u affinities ended by the operator", ended);
-	return 0;
+	return err;
 }
 
 int target_resume(struct target_part *target, uint64_t instance)

@@ -55,5 +55,18 @@ check_is "limpet resume instance $id says that the target drains" \
 	"$(on t1 limpet resume instance "$id")"
 check_is "limpet resume has nothing to say then" "" "$(on t1 limpet resume)"
 check_is "and nobody drains" "" "$(draining)"
+
+# What cannot be written down is in force all the same, and says so.
+ask_affinity 198.18.0.9 --avoid "$(instance_pids t2 | paste -sd,)" >/dev/null || fail "a client gets an affinity at t1"
+on t1 sh -c 'mount --bind /var/lib/limpet /var/lib/limpet && mount -o remount,bind,ro /var/lib/limpet' || exit 1
+LOST="limpet: in force, but lost with a restart of limpetd, for target.json in state_directory cannot be written: Read-only file system"
+said=$(on t1 limpet drain --end-affinities 2>&1)
+check_is "limpet drain, with a state directory that is read-only" 1 $?
+check_is "says what is the matter" "$LOST" "$said"
+check_soon "r1 shows t1 draining" 5 drained r1 draining
+check_soon "the affinity ends" 5 holder_is r1 198.18.0.9 ""
+check_is "limpet resume says the same" "$LOST" "$(on t1 limpet resume 2>&1)"
+check_soon "t1 is up again" 5 drained r1 up
+on t1 umount /var/lib/limpet
 report=$(client_end open)
 check_json "none of 40 connections broke" "d['broken'] == []" "$report"
