@@ -16,6 +16,7 @@
 
 #define BUFFER	16384
 #define FOREVER 0xffffffffU
+#define ADD_MS	1000 /* whoever takes several away is not to be disturbed: `ip address flush` */
 
 struct entry {
 	struct address address;
@@ -26,7 +27,7 @@ struct entry {
 struct addresses {
 	struct mnl_socket *netlink;
 	struct mnl_socket *changes; /* what the kernel tells of addresses */
-	struct event *readable;
+	struct event *readable, *missing;
 	void (*removed)(void *context);
 	void *context;
 	unsigned int sequence;
@@ -132,6 +133,23 @@ static int read_all(struct addresses *addresses)
 	return talk(addresses, header, read_address);
 }
 
+static void on_missing(evutil_socket_t fd, short what, void *context)
+{
+	struct addresses *addresses = context;
+
+	(void)fd;
+	(void)what;
+	addresses->removed(addresses->context);
+}
+
+static void look_soon(struct addresses *addresses)
+{
+	const struct timeval soon = {.tv_usec = ADD_MS * 1000};
+
+	if (!event_pending(addresses->missing, EV_TIMEOUT, NULL))
+		event_add(addresses->missing, &soon);
+}
+
 /* What we have removed ourselves is not among the entries any more. */
 static int note_removal(const struct nlmsghdr *header, void *context)
 {
@@ -164,7 +182,7 @@ static void on_change(evutil_socket_t fd, short what, void *context)
 	while ((length = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT)) > 0)
 		mnl_cb_run(buffer, length, 0, 0, note_removal, addresses);
 	if (length < 0 && errno == ENOBUFS) /* more than there was room for: it may be among them */
-		addresses->removed(addresses->context);
+		look_soon(addresses);
 }
 
 static int watch(struct addresses *addresses, struct event_base *base)
@@ -176,7 +194,10 @@ static int watch(struct addresses *addresses, struct event_base *base)
 		return -errno;
 	addresses->readable = event_new(base, mnl_socket_get_fd(addresses->changes),
 					EV_READ | EV_PERSIST, on_change, addresses);
-	return addresses->readable && !event_add(addresses->readable, NULL) ? 0 : -ENOMEM;
+	addresses->missing = event_new(base, -1, 0, on_missing, addresses);
+	if (!addresses->readable || !addresses->missing)
+		return -ENOMEM;
+	return event_add(addresses->readable, NULL) ? -ENOMEM : 0;
 }
 
 struct addresses *addresses_new(struct event_base *base, void (*removed)(void *context),
@@ -214,6 +235,8 @@ void addresses_free(struct addresses *addresses)
 		return;
 	if (addresses->readable)
 		event_free(addresses->readable);
+	if (addresses->missing)
+		event_free(addresses->missing);
 	if (addresses->changes)
 		mnl_socket_close(addresses->changes);
 	if (addresses->netlink)

@@ -34,8 +34,8 @@ check_soon "the one that is removed is back" 5 on_lo 203.0.113.10
 check "the log says so" said 203.0.113.10
 check_is "and nothing of others" 1 "$(grep -c 'has been removed' "$LAB_DIR/t1/limpetd.log")"
 check_json "clients are served" "d['failed'] == 0" "$(client many --source 198.18.1.1-10)"
-on t1 ip -6 address flush dev lo || exit 1
-on t1 ip -4 address flush dev lo || exit 1
+on t1 ip address del 2001:db8:113::10/128 dev lo || exit 1
+on t1 ip address del 203.0.113.10/32 dev lo || exit 1
 check_soon "all are back when all are removed" 5 on_lo 203.0.113.10 2001:db8:113::10
 check "the log says so" said 2001:db8:113::10
 check_json "clients are served" "d['failed'] == 0" "$(client many --source 198.18.2.1-10)"
