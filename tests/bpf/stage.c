@@ -422,6 +422,29 @@ uint64_t stage_counter(enum counter counter)
 	return sum;
 }
 
+void stage_correct_clients(void)
+{
+	int cpus = libbpf_num_possible_cpus();
+	uint64_t none[256] = {0}, retries = stage_counter(COUNT_TRACK_RETRY);
+	uint32_t retry = COUNT_TRACK_RETRY;
+	struct client_count found;
+	struct client_key key;
+
+	assert_in_range(cpus, 1, 256);
+	while (!bpf_map_get_next_key(stage_map(STAGE_CLIENT_MAP), NULL, &key)) {
+		struct agent_call call = {.op = AGENT_REPAIR_CLIENT,
+					  .affinity = key.client,
+					  .instance = key.instance};
+
+		assert_int_equal(bpf_map_lookup_elem(stage_map(STAGE_CLIENT_MAP), &key, &found), 0);
+		assert_in_range(CLIENT_CONNECTIONS(found.word), 0, retries);
+		call.id = found.word;
+		assert_int_equal(stage_call(&call), 0);
+	}
+	assert_int_equal(
+		bpf_map_update_elem(bpf_map__fd(tracker->maps.counters), &retry, none, BPF_ANY), 0);
+}
+
 static void put_service(uint32_t number, const char *name, const char *address, unsigned int port,
 			enum affinity_mode affinity)
 {

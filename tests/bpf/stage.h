@@ -74,6 +74,9 @@ struct instance stage_instance(uint32_t slot);
 void stage_put_instance(uint32_t slot, const struct instance *instance);
 struct instance_load stage_instance_load(uint32_t slot);
 uint64_t stage_counter(enum counter counter);
+/* Where CPUs meet on purpose, one may find no count while another is entering it anew: that is
+ * counted as a retry, and corrected by the agent, whose part this is. No connection is left. */
+void stage_correct_clients(void);
 
 /* A listener of this instance, adopted as the agent does it (address NULL: all, IPv6 and IPv4);
  * its descriptor. The instance is made ready if it is free. */

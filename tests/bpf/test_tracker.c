@@ -207,6 +207,7 @@ static void test_churn(void **state)
 	assert_true(accepted > 0);
 	assert_int_equal(stage_counter(COUNT_TRACK_OPENED) - opened, 801);
 	assert_true(stage_wait(has_closed, &closed));
+	stage_correct_clients();
 }
 
 static void test_table_full(void **state)
