@@ -44,7 +44,9 @@ static int put_target(struct filling *filling, uint32_t number, unsigned int int
 	outer_fill(&target, ipv6 ? &source6 : &source4);
 	filling->targets[number] =
 		(struct maglev_target){number, filling->names[number], TARGET_WEIGHT};
-	return maps_put_whole(filling->maps, MAP_TARGETS, number, &target);
+	return maps_router_call(
+		filling->program,
+		&(struct router_call){.op = ROUTER_PUT_TARGET, .target = number, .entry = target});
 }
 
 static int take_service(void *context, const void *key, const void *value)

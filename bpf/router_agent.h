@@ -66,6 +66,26 @@ static __always_inline int change_affinity(const struct router_call *call,
 	return remove(&affinities, &key, &presence);
 }
 
+/*
+ * In one run of a program, so that no end of limpetd leaves an entry half-written, which nothing
+ * would be sent to. An exchange orders what is around it everywhere (flows.h).
+ */
+static __always_inline int put_target(const struct router_call *call)
+{
+	__u32 number = call->target, sequence;
+	struct target *entry = bpf_map_lookup_elem(&targets, &number);
+
+	if (!entry)
+		return -EINVAL;
+	sequence = entry->sequence | 1;
+	__sync_lock_test_and_set(&entry->sequence, sequence);
+	entry->ifindex = call->entry.ifindex;
+	__builtin_memcpy(&entry->since_ns, &call->entry.since_ns,
+			 sizeof(*entry) - __builtin_offsetof(struct target, since_ns));
+	__sync_lock_test_and_set(&entry->sequence, sequence + 1);
+	return 0;
+}
+
 /* Of any age: whoever asks knows what to make of it. */
 static __always_inline void look_up(const struct settings *own, const struct flow_id *id,
 				    struct router_call *call)
@@ -110,6 +130,9 @@ int router_agent(struct router_call *call)
 	case ROUTER_LOOK_UP:
 		look_up(own, &id, call);
 		call->result = 0;
+		break;
+	case ROUTER_PUT_TARGET:
+		call->result = put_target(call);
 		break;
 	default:
 		call->result = -EINVAL;

@@ -349,30 +349,21 @@ int maps_get_ring(const struct maps *maps, __u32 number, __u32 slot)
 	return error ? error : element.target[slot % RING_LANES];
 }
 
-int maps_put_whole(const struct maps *maps, enum map_id id, __u32 number, void *value)
+int maps_put_service(const struct maps *maps, __u32 number, struct router_service *service)
 {
-	size_t size = descriptions[id].value_size;
-	__u32 *sequence = value;
-	char *before = malloc(size);
-	int error;
+	struct router_service before;
+	int error = maps_get(maps, MAP_ROUTER_SERVICES, &number, &before);
 
-	if (!before)
-		return -ENOMEM;
+	if (error)
+		return error;
 	/* The kernel copies an element in no certain order. So: the old one said to change, then
 	 * the new one, still changing, then the new one as it is. */
-	error = maps_get(maps, id, &number, before);
-	if (!error) {
-		*sequence = *(__u32 *)before | 1;
-		*(__u32 *)before = *sequence;
-		error = maps_put(maps, id, &number, before);
-	}
+	service->sequence = before.sequence |= 1;
+	error = maps_put(maps, MAP_ROUTER_SERVICES, &number, &before);
 	if (!error)
-		error = maps_put(maps, id, &number, value);
-	(*sequence)++;
-	if (!error)
-		error = maps_put(maps, id, &number, value);
-	free(before);
-	return error;
+		error = maps_put(maps, MAP_ROUTER_SERVICES, &number, service);
+	service->sequence++;
+	return error ?: maps_put(maps, MAP_ROUTER_SERVICES, &number, service);
 }
 
 /* ------------------------------------------------------------------------------------------

@@ -109,9 +109,9 @@ int maps_put_ring(const struct maps *maps, __u32 number, const __u16 *slots);
 /* The target in a slot of the ring (NO_NUMBER: none), or -ENOENT while there is no ring. */
 int maps_get_ring(const struct maps *maps, __u32 number, __u32 slot);
 
-/* An element of router/services or router/targets: packets that meet it half-written take nothing
- * from it (layout.h). `value` begins with its sequence, which is set to the one written. */
-int maps_put_whole(const struct maps *maps, enum map_id id, __u32 number, void *value);
+/* An element of router/services: packets that meet it half-written take nothing from it (layout.h).
+ * service->sequence is set to the one written. */
+int maps_put_service(const struct maps *maps, __u32 number, struct router_service *service);
 
 /* router/service_index, made of services[MAX_SERVICES], in place of the present one, in one step.
  * -ENOSPC: cannot be (SERVICE_PROBES). */

@@ -228,7 +228,7 @@ enum affinity_mode { AFFINITY_NONE, AFFINITY_BY_REQUEST, AFFINITY_BY_TIME };
 /*
  * Elements of several words that change while packets are being forwarded carry a sequence: odd
  * while the element is being written. A reader that finds it odd, or another one after reading,
- * takes nothing from the element (common/maps.h: maps_put_whole).
+ * takes nothing from the element.
  */
 
 /* router/services: by number; written by `limpet load` and `limpet reload`. */
@@ -322,7 +322,7 @@ enum target_flag {
 	TARGET_WRAPS = 1 << 6	  /* outer is valid: there is a source address for it */
 };
 
-/* router/targets: by number; written by limpetd. */
+/* router/targets: by number; written by `router_agent`, which limpetd calls. */
 struct target {
 	__u32 sequence;
 	__u32 ifindex;	/* out interface; the same as the packet's: sent back on it */
@@ -418,7 +418,8 @@ enum router_op {
 	ROUTER_DELETE_CONNECTION, /* key; -ENOENT */
 	ROUTER_PUT_AFFINITY,	  /* affinity_key, affinity */
 	ROUTER_DELETE_AFFINITY,	  /* affinity_key; -ENOENT */
-	ROUTER_LOOK_UP		  /* key: state and target of the handshake, if one is noted */
+	ROUTER_LOOK_UP,		  /* key: state and target of the handshake, if one is noted */
+	ROUTER_PUT_TARGET	  /* target, entry, but for its sequence; -EINVAL: no such number */
 };
 
 /* router/sightings: unknown flows and when they were first seen, bpf/sightings.h; written by XDP.
@@ -462,6 +463,7 @@ struct router_call {
 	__u64 since_ns; /* of the handshake, to a HANDSHAKE_TICK */
 	__u32 target;	/* NO_NUMBER: none */
 	__u32 set;	/* where the flow belongs in router/flows */
+	struct target entry;
 };
 
 /* router/role: one element; written by `limpet load` (standby), `limpet activate` and `limpet
@@ -784,7 +786,7 @@ LAYOUT_SIZE(ring_element, 8);
 LAYOUT_SIZE(target, 136);
 LAYOUT_SIZE(flow_set, 64);
 LAYOUT_SIZE(handshake_set, 64);
-LAYOUT_SIZE(router_call, 88);
+LAYOUT_SIZE(router_call, 224);
 LAYOUT_SIZE(present_counts, 64);
 LAYOUT_SIZE(sighting_set, 64);
 LAYOUT_SIZE(router_connection, 4);

@@ -232,7 +232,7 @@ static int put_elements(const struct services_plan *plan, const struct maps *map
 
 		if (!after.name[0] == removed &&
 		    (after.sequence & 1 || memcmp(&plan->before[i], &after, sizeof(after))))
-			error = maps_put_whole(maps, MAP_ROUTER_SERVICES, i, &after);
+			error = maps_put_service(maps, i, &after);
 	}
 	for (__u32 i = 0; i < MAX_SERVICES && !error; i++) {
 		bool is_removed = !plan->scopes_after[i].name[0];

@@ -30,7 +30,7 @@ struct router_peer {
 
 /* What router/targets says of a number, and what it comes from that the mirror does not know. */
 struct forward {
-	struct target pinned;
+	struct target pinned;	 /* without its sequence */
 	enum target_state state; /* as logged last */
 	bool in_sync;		 /* as logged last */
 	bool named;		 /* it had a name when it was looked at last */

@@ -149,8 +149,10 @@ static int take_target(void *context, const void *key, const void *value)
 	struct router_part *router = context;
 	__u32 number = *(const __u32 *)key;
 
-	if (number < MAX_TARGETS)
-		memcpy(&router->forwards[number].pinned, value, sizeof(struct target));
+	if (number >= MAX_TARGETS)
+		return 0;
+	memcpy(&router->forwards[number].pinned, value, sizeof(struct target));
+	router->forwards[number].pinned.sequence = 0;
 	return 0;
 }
 

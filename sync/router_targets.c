@@ -179,13 +179,14 @@ static void update_target(struct router_part *router, uint16_t number)
 {
 	const struct mirror_target *target = router_mirror_target(router->mirror, number);
 	struct forward *forward = &router->forwards[number];
-	struct target entry = {};
+	struct router_call call = {.op = ROUTER_PUT_TARGET, .target = number};
+	struct target *entry = &call.entry;
 	int error;
 
 	if (target && target->name[0]) {
 		next_hops_watch(router->hops, number, &target->address);
 		forward->dirty = false; /* set again by the watch */
-		compose(router, number, target, &entry);
+		compose(router, number, target, entry);
 		log_change(router, forward, target);
 		forward->named = true;
 	} else {
@@ -196,16 +197,14 @@ static void update_target(struct router_part *router, uint16_t number)
 		forward->named = false;
 		forward->echoed = 0;
 	}
-	entry.sequence = forward->pinned.sequence;
-	/* Odd: whoever wrote it last was ended halfway. */
-	if (!(entry.sequence & 1) && !memcmp(&entry, &forward->pinned, sizeof(entry)))
+	if (!memcmp(entry, &forward->pinned, sizeof(*entry)))
 		return;
-	error = maps_put_whole(&router->agent->maps, MAP_TARGETS, number, &entry);
+	error = maps_router_call(router->program, &call);
 	if (error)
 		log_error("router/targets: entry %u cannot be written: %s", number,
 			  strerror(-error));
 	else
-		forward->pinned = entry;
+		forward->pinned = *entry;
 }
 
 /* ------------------------------------------------------------------------------------------------

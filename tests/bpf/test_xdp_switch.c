@@ -77,7 +77,7 @@ static struct target targets[2];
 
 static int change_target(unsigned int turn)
 {
-	return maps_put_whole(&maps, MAP_TARGETS, T1, &targets[turn % 2]);
+	return renew_target(T1, &targets[turn % 2]);
 }
 
 /* As it was, or as it is, or dropped: never one's outer header behind the other's Ethernet header.
@@ -110,7 +110,7 @@ static struct router_service shops[2];
 
 static int change_service(unsigned int turn)
 {
-	return maps_put_whole(&maps, MAP_ROUTER_SERVICES, SHOP, &shops[turn % 2]);
+	return maps_put_service(&maps, SHOP, &shops[turn % 2]);
 }
 
 static bool service_is_whole(unsigned int packet)

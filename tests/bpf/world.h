@@ -51,6 +51,7 @@ void put_service(uint32_t number, const struct router_service *service);
 struct router_service get_service(uint32_t number);
 void drop_service(uint32_t number); /* from the index */
 void put_target(uint32_t number, const struct target *target);
+int renew_target(uint16_t number, const struct target *target); /* as limpetd does: whole */
 struct target get_target(uint32_t number);
 void set_flags(uint32_t number, uint16_t flags); /* besides the family's */
 /* A ring of one target, of what `slot` gives, or none. */

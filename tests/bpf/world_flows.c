@@ -37,6 +37,13 @@ static int agent(struct router_call *call)
 	return maps_router_call(bpf_program__fd(program->progs.router_agent), call);
 }
 
+int renew_target(uint16_t number, const struct target *target)
+{
+	struct router_call call = {.op = ROUTER_PUT_TARGET, .target = number, .entry = *target};
+
+	return agent(&call);
+}
+
 void put_connection(const char *client, uint16_t port, uint16_t service, uint16_t target,
 		    enum connection_state state)
 {
