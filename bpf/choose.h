@@ -20,6 +20,7 @@
 #define CHOICE_DROP   -1 /* counted */
 #define CHOICE_REFUSE -2 /* answer the SYN with a RST; counted */
 #define CHOICE_PASS   -3 /* none of ours; counted */
+#define CHOICE_NONE   -4 /* not yet made; within choose() only */
 
 struct question {
 	struct connection_key key;
@@ -394,6 +395,7 @@ static __always_inline int known_target(__u16 target, enum counter counter)
 	return target;
 }
 
+/* Where what is known says; CHOICE_NONE: nothing is known. */
 static __always_inline int choose_other(const struct question *question,
 					const struct knowledge *known)
 {
@@ -410,7 +412,7 @@ static __always_inline int choose_other(const struct question *question,
 	}
 	if (is_open(known) || (known->has_report && !lingers_in_doubt(question)))
 		return known_target(known->reported.target, COUNT_FLOW_CONNECTION);
-	return choose_unknown(question, known->is_overdue ? noted->target : NO_NUMBER, noted->isn);
+	return CHOICE_NONE;
 }
 
 /* What the fast path remembers of a flow that is no SYN's, if its target is to be had; or NO_FLOW.
@@ -440,6 +442,9 @@ static __noinline int choose(const struct question *question)
 	version = flow_version(&question->id);
 	get_knowledge(question, &known);
 	choice = choose_other(question, &known);
+	if (choice == CHOICE_NONE) /* here, where the verifier has the least to carry along */
+		return choose_unknown(question, known.is_overdue ? known.noted.target : NO_NUMBER,
+				      known.noted.isn);
 	if (choice >= 0 && is_open(&known) && !known.has_noted)
 		flow_remember(&question->id, choice, version);
 	return choice;
