@@ -113,8 +113,11 @@ $(BUILD)/tests/unit/test_flow_races $(BUILD)/tests/unit/test_flow_id: $(BUILD)/t
 $(BUILD)/tests/bpf/%: tests/bpf/%.c $(BPF_TEST_PARTS) $(BUILD)/common.a $(BUILD)/lib/liblimpet.a | $(SKELETONS)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(CPPFLAGS) $(shell pkg-config --cflags libbpf cmocka) -o $@ $< \
-		$(BPF_TEST_PARTS) $(BUILD)/common.a $(BUILD)/lib/liblimpet.a \
+		$(filter %.o,$^) $(BUILD)/common.a $(BUILD)/lib/liblimpet.a \
 		$(shell pkg-config --libs $(PACKAGES_LOADER) cmocka)
+
+# What a reload does to a router's maps.
+$(BUILD)/tests/bpf/test_service_numbers: $(BUILD)/loader/services.o $(BUILD)/loader/objects.o
 
 # What the lab's switch needs (scripts/lab.d/nodes.sh).
 $(BUILD)/tests/net/%.bpf.o: tests/net/%.bpf.c

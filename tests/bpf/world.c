@@ -98,6 +98,11 @@ struct maps world_maps(void)
 		maps.fd[id] = -1;
 	maps.fd[MAP_SERVICE_INDEX] = bpf_map__fd(program->maps.service_index);
 	maps.fd[MAP_ROUTER_SERVICES] = bpf_map__fd(program->maps.services);
+	maps.fd[MAP_ROUTER_SCOPES] = bpf_map__fd(program->maps.scopes);
+	maps.fd[MAP_SERVICE_STATE] = bpf_map__fd(program->maps.service_state);
+	maps.fd[MAP_UNSERVED] = bpf_map__fd(program->maps.unserved);
+	maps.fd[MAP_ROUTER_CONNECTIONS] = bpf_map__fd(program->maps.connections);
+	maps.fd[MAP_ROUTER_AFFINITIES] = bpf_map__fd(program->maps.affinities);
 	maps.fd[MAP_TARGETS] = bpf_map__fd(program->maps.targets);
 	maps.fd[MAP_RINGS] = bpf_map__fd(program->maps.rings);
 	return maps;
