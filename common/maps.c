@@ -333,15 +333,39 @@ int maps_put_ring(const struct maps *maps, __u32 number, const __u16 *slots)
 	return error;
 }
 
+/* An fd or -errno. */
+static int open_ring(const struct maps *maps, __u32 number)
+{
+	__u32 id;
+	int error = maps_get(maps, MAP_RINGS, &number, &id);
+
+	return error ? error : bpf_map_get_fd_by_id(id);
+}
+
+int maps_read_ring(const struct maps *maps, __u32 number, __u16 *slots)
+{
+	static struct ring_element elements[RING_ELEMENTS];
+	static __u32 keys[RING_ELEMENTS];
+	__u32 next, count = RING_ELEMENTS;
+	int fd = open_ring(maps, number);
+	int error;
+
+	if (fd < 0)
+		return fd;
+	error = bpf_map_lookup_batch(fd, NULL, &next, keys, elements, &count, NULL);
+	close(fd);
+	if (error && error != -ENOENT) /* which says that these were all */
+		return error;
+	memcpy(slots, elements, RING_SIZE * sizeof(*slots));
+	return 0;
+}
+
 int maps_get_ring(const struct maps *maps, __u32 number, __u32 slot)
 {
 	struct ring_element element;
-	__u32 id, index = slot / RING_LANES;
-	int fd, error = maps_get(maps, MAP_RINGS, &number, &id);
+	__u32 index = slot / RING_LANES;
+	int error, fd = open_ring(maps, number);
 
-	if (error)
-		return error;
-	fd = bpf_map_get_fd_by_id(id);
 	if (fd < 0)
 		return fd;
 	error = bpf_map_lookup_elem(fd, &index, &element);

@@ -106,6 +106,9 @@ const char *counter_text(enum counter counter);
 /* A new ring from slots[RING_SIZE] in place of the present one, in one step. */
 int maps_put_ring(const struct maps *maps, __u32 number, const __u16 *slots);
 
+/* The slots[RING_SIZE] of the ring; -ENOENT while there is none. */
+int maps_read_ring(const struct maps *maps, __u32 number, __u16 *slots);
+
 /* The target in a slot of the ring (NO_NUMBER: none), or -ENOENT while there is no ring. */
 int maps_get_ring(const struct maps *maps, __u32 number, __u32 slot);
 

@@ -335,7 +335,7 @@ struct target {
 	__u32 outer_sum; /* of outer's words, for an IPv4 header's checksum */
 	__u32 outer[10]; /* the outer header but for its length, traffic class, protocol and
 			    checksum; TARGET_WRAPS; common/outer.h */
-	__u32 zero;
+	__u32 weight;	 /* of new clients, as it has said; 0: none, it drains; for limpetd */
 	struct address address;
 	char name[NAME_SIZE]; /* empty: number not in use */
 };

@@ -262,6 +262,8 @@ int mirror_connections_restore(struct router_mirror *mirror, const struct connec
 		mirror_record_enqueue(mirror, record, QUEUE_CLOSED);
 	else
 		mirror_holding_new(record, peer)->mark = peer->mark - 1;
+	if (record->state == CONNECTION_OPEN && peer->ready)
+		peer->ready[key->service].said.connections++; /* for leastconn, until it is told */
 	return 0;
 }
 

@@ -165,6 +165,27 @@ int router_mirror_restore_target(struct router_mirror *mirror, uint16_t number, 
 	return 0;
 }
 
+int router_mirror_restore_ready(struct router_mirror *mirror, uint16_t number, uint16_t service,
+				uint32_t weight)
+{
+	struct peer *peer = mirror_peer_get(mirror, number);
+	struct ready *slot;
+
+	if (!peer || peer->open || service >= MAX_SERVICES || !mirror->services[service].name[0])
+		return -EINVAL;
+	if (!peer->ready)
+		peer->ready = calloc(MAX_SERVICES, sizeof(*peer->ready));
+	if (!peer->ready)
+		return -ENOMEM;
+	slot = &peer->ready[service];
+	slot->said.service = mirror->services[service].key;
+	slot->said.instances = 1;
+	slot->session = peer->session; /* before the first one, whose DONE ends it */
+	slot->valid = true;
+	peer->info.weight = weight ? weight : 1; /* it had one */
+	return 0;
+}
+
 void router_mirror_echo(struct router_mirror *mirror, uint16_t target)
 {
 	struct peer *peer = mirror_peer_get(mirror, target);

@@ -93,6 +93,14 @@ int router_open_program(struct router_part *router);
  * ROUTER_LOOK_UP's answer), or -ENOENT: what it has noted before may be of a connection that has
  * ended while another router was active. */
 int router_noted_target(const struct router_call *answer, const struct router_role *role);
+/*
+ * Was this target ready for a service when the pinned maps were written last? Its place in the
+ * service's ring says so. Who has none had nobody ready, or drained, or was down: it takes no new
+ * clients until it has a session. But with hotstandby there is room for one alone: who took new
+ * clients and has not said that it does not serve this is assumed to be ready as well.
+ */
+bool router_was_ready(const struct target *pinned, bool in_ring, bool unserved,
+		      enum distribution distribution);
 int router_read_services(struct router_part *router);
 int router_restore(struct router_part *router);
 void router_write_roster(struct router_part *router);

@@ -86,10 +86,17 @@ void router_mirror_configure(struct router_mirror *mirror,
 			     const struct scope scopes[MAX_SERVICES]);
 
 /* After a restart: what is pinned and on disk, before any session: services first
- * (router_mirror_configure), then targets, then entries. An entry whose service or target is not
- * known is deleted. */
+ * (router_mirror_configure), then targets, their readiness, then entries. An entry whose service or
+ * target is not known is deleted. */
 int router_mirror_restore_target(struct router_mirror *mirror, uint16_t number, const char *name,
 				 uint64_t node_id, const struct address *address, bool in_roster);
+/*
+ * This target was ready for this service, with this weight (0: not known). That stays true until
+ * the first session is told otherwise; while the target is down it does not count, as for any.
+ * Assumed: one instance, the least there was; for leastconn the connections that are restored.
+ */
+int router_mirror_restore_ready(struct router_mirror *mirror, uint16_t number, uint16_t service,
+				uint32_t weight);
 int router_mirror_restore_connection(struct router_mirror *mirror, const struct connection_key *key,
 				     const struct router_connection *value);
 int router_mirror_restore_affinity(struct router_mirror *mirror, const struct affinity_key *key,

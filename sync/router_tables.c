@@ -204,6 +204,57 @@ static void restore_targets(struct router_part *router, const struct roster_entr
 	}
 }
 
+bool router_was_ready(const struct target *pinned, bool in_ring, bool unserved,
+		      enum distribution distribution)
+{
+	if (!pinned->name[0] || pinned->flags & TARGET_DEAD || unserved)
+		return false;
+	if (in_ring)
+		return true;
+	return distribution == DISTRIBUTE_HOTSTANDBY && pinned->flags & TARGET_USABLE &&
+	       pinned->weight;
+}
+
+static void restore_service_ready(struct router_part *router, __u16 service, const __u16 *slots)
+{
+	static bool in_ring[MAX_TARGETS];
+
+	memset(in_ring, 0, sizeof(in_ring));
+	for (unsigned int i = 0; i < RING_SIZE; i++)
+		if (slots[i] < MAX_TARGETS)
+			in_ring[slots[i]] = true;
+	for (unsigned int i = 0; i < MAX_TARGETS; i++) {
+		const struct target *pinned = &router->forwards[i].pinned;
+		bool unserved = router->unserved[service].word[i / 64] >> i % 64 & 1;
+
+		if (router_was_ready(pinned, in_ring[i], unserved,
+				     router->services[service].distribution))
+			router_mirror_restore_ready(router->mirror, (uint16_t)i, service,
+						    pinned->weight);
+	}
+}
+
+/* A target without an agent says READY to nobody, and its kernel serves on: what it said to this
+ * agent's predecessor is in the pinned rings. */
+static int restore_ready(struct router_part *router)
+{
+	static __u16 slots[RING_SIZE];
+
+	for (unsigned int i = 0; i < MAX_SERVICES; i++) {
+		int error;
+
+		if (!router->services[i].name[0])
+			continue;
+		error = maps_read_ring(&router->agent->maps, i, slots);
+		if (error == -ENOENT)
+			continue;
+		if (error)
+			return error;
+		restore_service_ready(router, (__u16)i, slots);
+	}
+	return 0;
+}
+
 static int take_connection(void *context, const void *key, const void *value)
 {
 	struct router_part *router = context;
@@ -239,8 +290,10 @@ int router_restore(struct router_part *router)
 	error = maps_walk(maps, MAP_TARGETS, take_target, router);
 	if (!error) {
 		restore_targets(router, entries, count);
-		error = maps_walk(maps, MAP_ROUTER_CONNECTIONS, take_connection, router);
+		error = restore_ready(router);
 	}
+	if (!error)
+		error = maps_walk(maps, MAP_ROUTER_CONNECTIONS, take_connection, router);
 	if (!error)
 		error = maps_walk(maps, MAP_ROUTER_AFFINITIES, take_affinity, router);
 	free(entries);

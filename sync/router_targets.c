@@ -95,6 +95,7 @@ static void compose(struct router_part *router, uint16_t number, const struct mi
 	memset(entry, 0, sizeof(*entry));
 	memcpy(entry->name, target->name, NAME_SIZE);
 	entry->address = target->address;
+	entry->weight = target->draining ? 0 : target->weight;
 	entry->since_ns = forward->pinned.since_ns;
 	if (strncmp(forward->pinned.name, target->name, NAME_SIZE))
 		entry->since_ns = agent_now_ms() * 1000000ULL;

@@ -235,6 +235,8 @@ static void restore_targets(struct node_router *router)
 		router_mirror_restore_target(router->mirror, number,
 					     router->plane.targets[number].name, target + 1u,
 					     &address, router->roster[target]);
+		if (router->plane.ring[number])
+			router_mirror_restore_ready(router->mirror, number, ROUTER_SERVICE, 100);
 	}
 	for (unsigned int i = 0, number = draw(NUMBERS); i < TARGETS; i++) {
 		const char name[NAME_SIZE] = {'t', (char)('0' + i)};

@@ -32,7 +32,38 @@ done
 check_json "with no process of Limpet left new connections are served" "d['failed'] == 0" \
 	"$(client many --source 198.18.5.1-60)"
 check_all_reach "and the affinity holds" "$pid" 50 198.18.9.1
-for node in r1 r2 t1 t2; do
+
+# Only routers' agents start again: what targets have said before is in the pinned maps alone.
+rings_made()
+{
+	on r1 bpftool -j map dump pinned "$LAB_PIN/router/service_state" | json 'd[0]["formatted"]["value"]["generation"]'
+}
+
+rings_are_new()
+{
+	[ "$(rings_made)" != "$1" ]
+}
+
+# In the ring, each target has about half of the slots.
+both_serve()
+{
+	local report
+
+	report=$(client many --source "$2")
+	check_json "$1 new connections are served" "d['failed'] == 0" "$report"
+	check_json "by all four instances, each target's share as before" "len(d['answers']) == 4 and
+		all(n >= 5 for n in d['answers'].values())" "$report"
+}
+
+made=$(rings_made)
+start_limpetd r1 || exit 1
+check_soon "r1: started again: its rings are made anew" 10 rings_are_new "$made"
+both_serve "without an agent at any target" 198.18.6.1-100
+check_all_reach "and the affinity holds" "$pid" 50 198.18.9.1
+start_limpetd t1 || exit 1
+check_soon "t1 is up at r1" 10 router_knows r1 t1 2
+both_serve "with an agent at one target of two" 198.18.7.1-100
+for node in r2 t2; do
 	start_limpetd $node || exit 1
 done
 check_soon "all is ready again" 20 router_is_ready r1

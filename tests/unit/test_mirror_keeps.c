@@ -259,12 +259,89 @@ static void restored_and_echoing(void **state)
 	router_mirror_echo(world.mirror, 9); /* nobody has that number */
 }
 
+static uint32_t ready_instances(uint16_t target, uint16_t service)
+{
+	const struct message_ready *ready = router_mirror_ready(world.mirror, target, service);
+
+	return ready ? ready->instances : 0;
+}
+
+/* Nobody has said READY to this agent: what was pinned holds for each target until it says more. */
+static void restored_readiness(void **state)
+{
+	(void)state;
+	restore(1, "t1", true);
+	restore(2, "t2", true);
+	restore(3, "t3", true);
+	assert_int_equal(router_mirror_restore_ready(world.mirror, 1, 0, 70), 0);
+	assert_int_equal(router_mirror_restore_ready(world.mirror, 2, 0, 0), 0);
+	assert_int_equal(router_mirror_restore_ready(world.mirror, 2, 1, 0), 0);
+	assert_int_equal(router_mirror_restore_ready(world.mirror, 1, 5, 70), -EINVAL);
+	assert_int_equal(router_mirror_restore_ready(world.mirror, 9, 0, 70), -EINVAL);
+	restore_connection(1, 1, CONNECTION_OPEN);
+	restore_connection(1, 2, CONNECTION_OPEN);
+	restore_connection(1, 3, CONNECTION_LINGERS);
+	restore_connection(3, 4, CONNECTION_OPEN);
+	passes(0);
+	router_mirror_echo(world.mirror, 1);
+	router_mirror_echo(world.mirror, 3);
+	passes(5000);
+	assert_int_equal(ready_instances(1, 0), 1);
+	assert_int_equal(ready_instances(1, 1), 0);
+	assert_int_equal(router_mirror_ready(world.mirror, 1, 0)->connections, 2);
+	assert_int_equal(target_of(1)->weight, 70);
+	assert_int_equal(ready_instances(3, 0), 0);
+	/* Nothing gets through to this one, and then something does. */
+	assert_int_equal(state_of(2), TARGET_DOWN);
+	assert_int_equal(ready_instances(2, 0), 0);
+	router_mirror_echo(world.mirror, 2);
+	assert_int_equal(ready_instances(2, 0), 1);
+	assert_int_equal(ready_instances(2, 1), 1);
+	assert_int_equal(target_of(2)->weight, 1); /* not known */
+	/* Dead, and it unwraps again: nobody knows who serves there now. */
+	lose(2, 0);
+	passes(DEAD_AFTER_MS);
+	passes(DEAD_AFTER_MS);
+	router_mirror_echo(world.mirror, 2);
+	assert_int_equal(ready_instances(2, 0), 0);
+	assert_int_equal(ready_instances(1, 0), 1);
+}
+
+/* From its first session on it is as with everybody: what this session does not say is not so. */
+static void restored_readiness_ends_with_a_session(void **state)
+{
+	struct message ready = {.type = MESSAGE_READY, .ready = {.instances = 3}};
+
+	(void)state;
+	restore(1, "t1", true);
+	assert_int_equal(router_mirror_restore_ready(world.mirror, 1, 0, 70), 0);
+	assert_int_equal(router_mirror_restore_ready(world.mirror, 1, 1, 70), 0);
+	assert_int_equal(open_session("t1"), 1);
+	assert_int_equal(ready_instances(1, 0), 1);
+	ready.ready.service = service_key(0);
+	say(1, &ready);
+	assert_int_equal(ready_instances(1, 0), 3);
+	assert_int_equal(ready_instances(1, 1), 1);
+	say_list(1, MESSAGE_BEGIN, 1);
+	say_list(1, MESSAGE_DONE, 1);
+	assert_int_equal(ready_instances(1, 0), 3);
+	assert_int_equal(ready_instances(1, 1), 0);
+	lose(1, GOODBYE_STOPPING);
+	assert_int_equal(ready_instances(1, 0), 3);
+	assert_int_equal(ready_instances(1, 1), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(digests),	       TEST(an_affinity_counts_in_the_digest),
-		TEST(services_change), TEST(prefix_changes),
-		TEST(restarted),       TEST(restored_and_echoing),
+		TEST(digests),
+		TEST(an_affinity_counts_in_the_digest),
+		TEST(services_change),
+		TEST(prefix_changes),
+		TEST(restarted),
+		TEST(restored_and_echoing),
+		TEST(restored_readiness),
+		TEST(restored_readiness_ends_with_a_session),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
