@@ -36,7 +36,7 @@ check_json "status" "d['pid'] is None and d['router']['ready'] is None and
 	d['router']['role'] == 'active'" "$(on r1 limpet status --json)"
 check "status says that it does not run" grep -q "agent: not running" <<<"$(on r1 limpet status)"
 says r1 0 "limpetd is not running" limpet show targets
-check_json "targets, as XDP has them" "[(t['name'], t['address'], t['state']) for t in d] ==
+check_json "targets, as XDP has them" "sorted((t['name'], t['address'], t['state']) for t in d) ==
 	[('t1', '10.7.0.11', 'usable'), ('t2', '10.7.0.12', 'usable')]" "$(rows r1 targets)"
 check_json "their counts are the tables'" "{t['name']: (t['connections'], t['affinities']) for t in d}['$holder']
 	== (3, 1)" "$(rows r1 targets)"
