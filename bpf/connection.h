@@ -33,7 +33,21 @@ static __always_inline void load_add(__u32 slot, __s32 connections)
 	__sync_fetch_and_add(&load->changes, 1);
 }
 
-/* The key under which the connection's client is counted; of `entry` the word `counted` alone. */
+/* Instance, scope and prefix are one word for who changes them, and to be compared at once. */
+typedef __u64 __attribute__((may_alias)) counted_word;
+
+static __always_inline counted_word *counted(const struct target_connection *entry)
+{
+	return (counted_word *)&entry->instance;
+}
+
+_Static_assert(__builtin_offsetof(struct target_connection, instance) % sizeof(counted_word) == 0 &&
+		       sizeof(struct target_connection) -
+				       __builtin_offsetof(struct target_connection, instance) ==
+			       sizeof(counted_word),
+	       "where a connection is counted is one word");
+
+/* The key under which the connection's client is counted; of `entry` that word alone. */
 static __always_inline void client_key_make(struct client_key *client,
 					    const struct connection_key *key,
 					    const struct target_connection *entry)
@@ -80,10 +94,10 @@ SUBPROGRAM int connection_remove(const struct connection_key *key, __u64 cookie,
 
 	if (!entry || __sync_val_compare_and_swap(&entry->cookie, cookie, 0) != cookie)
 		return -ENOENT;
-	last.counted = __sync_lock_test_and_set(&entry->counted, gone.counted);
+	*counted(&last) = __sync_lock_test_and_set(counted(entry), *counted(&gone));
 	client_key_make(&client, key, &last);
 	if (bpf_map_delete_elem(&connections, key)) {
-		__sync_lock_test_and_set(&entry->counted, last.counted);
+		__sync_lock_test_and_set(counted(entry), *counted(&last));
 		__sync_lock_test_and_set(&entry->cookie, cookie);
 		count(COUNT_TRACK_RETRY);
 		return -EBUSY;
@@ -186,8 +200,8 @@ static __always_inline int connection_recount(const struct connection_key *key,
 		count(COUNT_TRACK_RETRY);
 		return error;
 	}
-	if (__sync_val_compare_and_swap(&entry->counted, before->counted, after->counted) !=
-	    before->counted) {
+	if (__sync_val_compare_and_swap(counted(entry), *counted(before), *counted(after)) !=
+	    *counted(before)) {
 		connection_uncount(&client);
 		return -EBUSY;
 	}
@@ -210,7 +224,7 @@ SUBPROGRAM int connection_move(__u64 cookie, __u32 slot)
 	entry = bpf_map_lookup_elem(&connections, &key);
 	if (!entry || entry->cookie != cookie)
 		return -ENOENT;
-	before.counted = after.counted = read_once(&entry->counted);
+	*counted(&before) = *counted(&after) = read_once(counted(entry));
 	if (before.instance == slot || before.instance == GONE_INSTANCE)
 		return 0;
 	after.instance = slot;
@@ -227,14 +241,14 @@ SUBPROGRAM int connection_count_anew(const struct connection_key *key, __u64 coo
 
 	if (!entry || entry->cookie != cookie || !service)
 		return -ENOENT;
-	before.counted = after.counted = read_once(&entry->counted);
+	*counted(&before) = *counted(&after) = read_once(counted(entry));
 	if (before.instance == GONE_INSTANCE)
 		return -ENOENT;
 	if (before.instance == NO_INSTANCE)
 		after.instance = slot;
 	after.scope = service->scope;
 	after.client_prefix = service->client_prefix;
-	if (before.counted == after.counted)
+	if (*counted(&before) == *counted(&after))
 		return -EEXIST;
 	return connection_recount(key, entry, &before, &after);
 }

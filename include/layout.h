@@ -569,18 +569,12 @@ struct lowered_mss {
 struct target_connection {
 	__u64 cookie;
 	__u64 established_ns;
-	/* Where it is counted: one word, for who changes it. */
-	union {
-		struct {
-			__u32 instance; /* slot; NO_INSTANCE: of a listener that is not adopted */
-			/* The service's when the connection came, or since AGENT_COUNT_ANEW: a
-			 * reload may change it. */
-			__u16 scope;
-			__u8 client_prefix;
-			__u8 zero;
-		};
-		__u64 counted;
-	};
+	/* Where it is counted: one word, for who changes it (bpf/connection.h). */
+	__u32 instance;	    /* slot; NO_INSTANCE: of a listener that is not adopted */
+	__u16 scope;	    /* the service's when the connection came, or since AGENT_COUNT_ANEW: a
+			       reload may change it */
+	__u8 client_prefix; /* likewise */
+	__u8 zero;
 };
 
 #define NO_INSTANCE   0xffffffffU
