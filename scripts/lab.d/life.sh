@@ -187,6 +187,12 @@ processes_are_gone()
 	done <"$1"
 }
 
+# A file for each node: they are listed at the same time. In lab_down.
+note_bpf_objects()
+{
+	node_bpf_objects "$1" >"$left/objects.$1" 2>/dev/null
+}
+
 # Everything of this lab, whoever made it and however that ended. Proves that it is gone.
 lab_down()
 {
@@ -196,8 +202,8 @@ lab_down()
 	left=$(mktemp -d)
 	lab_processes >"$left/processes"
 	# shellcheck disable=SC2046
-	together node_bpf_objects $(find "$LAB_DIR" -maxdepth 1 -name '[rt]*' -printf '%f\n') \
-		>"$left/objects" 2>/dev/null
+	together note_bpf_objects $(find "$LAB_DIR" -maxdepth 1 -name '[rt]*' -printf '%f\n')
+	cat "$left"/objects.* >"$left/objects" 2>/dev/null
 	if lab_remove && lab_prove_gone "$left"; then
 		rm -rf "$left"
 		return 0
