@@ -75,7 +75,7 @@ static __always_inline bool ask(const struct settings *settings, struct question
 	__u32 number = question->key.service;
 
 	question->service = bpf_map_lookup_elem(&services, &number);
-	if (!question->service) /* NO_NUMBER, too, is beyond the array's end */
+	if (!question->service)
 		return false;
 	question->sequence = *(const volatile __u32 *)&question->service->sequence;
 	question->settings = settings;

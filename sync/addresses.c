@@ -168,7 +168,7 @@ static int note_removal(const struct nlmsghdr *header, void *context)
 		"service address %s has been removed from lo, not by Limpet: without it clients "
 		"that are sent here get no answer",
 		address_format(&address, text));
-	addresses->removed(addresses->context);
+	look_soon(addresses);
 	return MNL_CB_OK;
 }
 

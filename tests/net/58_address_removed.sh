@@ -41,5 +41,13 @@ check "the log says so" said 2001:db8:113::10
 check_json "clients are served" "d['failed'] == 0" "$(client many --source 198.18.2.1-10)"
 check_json "over IPv6, too" "d['failed'] == 0" \
 	"$(client many --source 2001:db8:198::1-10 --to 2001:db8:113::10)"
+
+# As tools do that set addresses anew: nobody else may be quicker.
+for _ in {1..50}; do
+	printf 'address %s 203.0.113.10/32 dev lo\n' del add
+done >"$LAB_DIR/anew"
+check "whoever sets an address anew is not disturbed" on t1 ip -batch "$LAB_DIR/anew"
+check "nor whoever takes all away" on t1 ip address flush dev lo
+check_soon "and all are back" 5 on_lo 203.0.113.10 2001:db8:113::10
 check "unload" on t1 limpet unload
 check_is "removes them" "" "$(on t1 ip -br address show dev lo | grep -oE '203.0.113.10|2001:db8:113::10')"
