@@ -69,9 +69,31 @@ static struct json_object *target_row(const struct target *target)
 	return row;
 }
 
+static int compare_names(const void *left, const void *right, void *context)
+{
+	const struct node *node = context;
+
+	return strverscmp(node->targets[*(const __u16 *)left].name,
+			  node->targets[*(const __u16 *)right].name);
+}
+
+/* As the agent does: ordered by their names, t2 before t10. */
+static unsigned int targets_by_name(struct node *node, __u16 numbers[MAX_TARGETS])
+{
+	unsigned int count = 0;
+
+	for (unsigned int i = 0; i < MAX_TARGETS; i++)
+		if (node->targets[i].name[0])
+			numbers[count++] = (__u16)i;
+	qsort_r(numbers, count, sizeof(*numbers), compare_names, node);
+	return count;
+}
+
 int offline_targets(struct node *node, const struct crht_filter *filter, struct listing *listing)
 {
 	struct target_counts *counts;
+	__u16 numbers[MAX_TARGETS];
+	unsigned int count;
 	int error;
 
 	(void)filter;
@@ -83,15 +105,13 @@ int offline_targets(struct node *node, const struct crht_filter *filter, struct 
 	error = maps_walk(&node->maps, MAP_ROUTER_CONNECTIONS, count_connection, counts);
 	if (!error)
 		error = maps_walk(&node->maps, MAP_ROUTER_AFFINITIES, count_affinity, counts);
-	for (unsigned int i = 0; i < MAX_TARGETS && !error; i++) {
-		const struct target *target = &node->targets[i];
-		struct json_object *row;
+	count = targets_by_name(node, numbers);
+	for (unsigned int i = 0; i < count && !error; i++) {
+		const struct target *target = &node->targets[numbers[i]];
+		struct json_object *row = target_row(target);
 
-		if (!target->name[0])
-			continue;
-		row = target_row(target);
-		add_number(row, "connections", counts->connections[i]);
-		add_number(row, "affinities", counts->affinities[i]);
+		add_number(row, "connections", counts->connections[numbers[i]]);
+		add_number(row, "affinities", counts->affinities[numbers[i]]);
 		add_text(row, "next_hop",
 			 target->flags & TARGET_LOCAL	   ? "this node"
 			 : target->flags & TARGET_RESOLVED ? "resolved"

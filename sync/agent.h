@@ -58,12 +58,14 @@ void router_stop(struct router_part *router); /* says GOODBYE(stopping) */
 void router_role_changed(struct router_part *router);
 int router_reload(struct router_part *router, const struct config *config);
 int router_forget(struct router_part *router, const char *target); /* -ENOENT, -EBUSY */
+
+/* router_view.c. */
 /* 0 ready, 1 not: a target is missing (comma separated, in text), none has joined, or an interface
  * has no XDP program. */
 int router_ready(const struct router_part *router, char *text, size_t size);
 /* Is the roster on disk the present one? */
 bool router_roster_written(const struct router_part *router);
-/* Arrays of objects with the fields of `limpet show targets|sync --json`. */
+/* Arrays of objects with the fields of `limpet show targets|sync --json`, by the targets' names. */
 struct json_object *router_targets_json(const struct router_part *router);
 struct json_object *router_sync_json(const struct router_part *router);
 /* For metrics: what router_mirror.h counts. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * router_internal.h - what the files of the router part share: router.c (start, role, reload, what
- * is asked), router_sessions.c (targets' sessions), router_tables.c (the pinned CRHT, the roster,
- * restart), router_targets.c (flags, rings, sync_state), router_unserved.c. The rules are the
- * mirror's (router_mirror.h).
+ * router_internal.h - what the files of the router part share: router.c (start, role, reload),
+ * router_sessions.c (targets' sessions), router_tables.c (the pinned CRHT, the roster, restart),
+ * router_targets.c (flags, rings, sync_state), router_unserved.c, router_view.c (what is asked).
+ * The rules are the mirror's (router_mirror.h).
  */
 #ifndef LIMPET_ROUTER_INTERNAL_H
 #define LIMPET_ROUTER_INTERNAL_H
