@@ -118,6 +118,20 @@ static __always_inline enum holder affinity_holder(const struct question *questi
 	return HOLDER_USABLE;
 }
 
+/*
+ * Is the client's affinity, as it is now, still on its way? A lost SYN costs the client a second,
+ * so at an active router what is here counts, and what is not is not waited for long. At a standby
+ * nothing says that this router is meant, and what is here may be of long ago.
+ */
+static __always_inline bool holds_syn(const struct question *question,
+				      const struct standing *standing, enum holder holder)
+{
+	if (question->service->affinity == AFFINITY_NONE || standing->affinities_in_sync)
+		return false;
+	return !standing->active ||
+	       (holder != HOLDER_USABLE && question->now_ns < standing->since_ns + SYN_HOLD_NS);
+}
+
 /* A SYN that belongs to nothing that is known. */
 static __always_inline int choose_new(const struct question *question, bool has_noted)
 {
@@ -133,18 +147,15 @@ static __always_inline int choose_new(const struct question *question, bool has_
 	holder = affinity_holder(question, &target);
 	if (service_changes(question))
 		goto not_serving;
+	get_standing(&standing);
+	if (holds_syn(question, &standing, holder)) {
+		count(COUNT_HELD_SYN);
+		return CHOICE_DROP;
+	}
 	if (holder == HOLDER_USABLE) {
 		count(COUNT_NEW_AFFINITY);
 		choice = target;
 		goto note;
-	}
-	get_standing(&standing);
-	/* The client's affinity may be on its way. A lost SYN costs it a second, so not for long;
-	 * but at a standby nothing says that this router is meant. */
-	if (question->service->affinity != AFFINITY_NONE && !standing.affinities_in_sync &&
-	    (!standing.active || question->now_ns < standing.since_ns + SYN_HOLD_NS)) {
-		count(COUNT_HELD_SYN);
-		return CHOICE_DROP;
 	}
 	state = bpf_map_lookup_elem(&service_state, &service);
 	if (!state || !state->ready_instances) {

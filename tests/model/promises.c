@@ -85,8 +85,9 @@ static unsigned long *residue_of_older(const struct node_router *router, const s
 
 	if (conn->unnoted && now_ms() < conn->opened_ms + REPORT_MS)
 		return &world.statistics->stale_entry;
-	/* A half-open flow of that time has no age, nor has a note of a target that is away. */
-	if (world.joined_ms && forward_noted())
+	/* A half-open flow of the time of two active routers has no age, nor has a note of a target
+	 * that is away; and one that is old is still the best guess. */
+	if (world.joined_ms && (forward_noted() || forward_guessed_noted()))
 		return &world.statistics->ecmp_stale;
 	/* Nobody has told this router that it has the address, so how often the address has come
 	 * and gone since it noted this; or a SYN of the connection's came late, when it was not

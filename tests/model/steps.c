@@ -313,15 +313,17 @@ void heal(void)
 	world.joined_ms = now_ms();
 }
 
-/* A defect: an entry is missing at a standby; the digest has to show it. */
+/* A defect: an entry is missing at a standby; the digest has to show it, so its target holds it:
+ * what has ended is in no digest. */
 static void do_rot(void)
 {
 	struct node_router *router = any_router();
 	unsigned int client = draw(CLIENTS), port = draw(PORTS), target = draw(TARGETS);
+	struct conn *conn = world.targets[target].sockets[client][port];
 	struct message message = {.type = MESSAGE_CONNECTION_END};
 	int number = router_target_number(router, target);
 
-	if (is_active(router) || !router->wires[target] || number < 0)
+	if (!conn || is_active(router) || !router->wires[target] || number < 0)
 		return;
 	if (!router_mirror_target(router->mirror, (uint16_t)number)->in_sync)
 		return;
@@ -329,8 +331,7 @@ static void do_rot(void)
 	message.connection.client = model_client(client);
 	message.connection.client_port = model_connection_key(client, port, 0).client_port;
 	message.connection.how = CONNECTION_END_RESET;
-	if (world.targets[target].sockets[client][port])
-		world.targets[target].sockets[client][port]->known[router->n] = 0;
+	conn->known[router->n] = 0;
 	note("r%u forgets c%u:%u of t%u, a defect", router->n, client, port, target);
 	router_mirror_receive(router->mirror, (uint16_t)number, &message, now_ms());
 }
