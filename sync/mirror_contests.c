@@ -164,6 +164,27 @@ static void tell_losers(struct router_mirror *mirror, struct contest *contest,
 	}
 }
 
+/*
+ * The grant is not worth its publication any more: its target would say that the client is its own
+ * everywhere, and lose it at once. The claim is answered anew, as what it is now, one against a
+ * published one. So it is when both were granted by routers that did not hear the other's target.
+ */
+static void answer_overtaken(struct router_mirror *mirror, struct contest *contest,
+			     const struct claim *best)
+{
+	struct claim *claim = contest->tentative == NO_NUMBER
+				      ? NULL
+				      : mirror_contest_claim(contest, contest->tentative);
+
+	if (!claim || !claim->granted || claim->revoked ||
+	    best->session != mirror->peers[best->target]->session ||
+	    !term_above(&best->term, &contest->tentative_term))
+		return;
+	mirror_claim_begin(claim);
+	mirror_claim_pend(mirror, claim, true);
+	mirror_contest_conclude(mirror, contest);
+}
+
 /* What was granted here and not published yet: it comes first, unless its target is down; then
  * whoever holds the client is better than nobody. */
 static bool comes_first(const struct router_mirror *mirror, const struct contest *contest,
@@ -181,8 +202,10 @@ void mirror_contest_elect(struct router_mirror *mirror, struct contest *contest)
 	uint16_t winner = best ? best->target : NO_NUMBER;
 	uint64_t clock = best ? best->term.clock : 0;
 
-	if (best)
+	if (best) {
 		tell_losers(mirror, contest, best);
+		answer_overtaken(mirror, contest, best);
+	}
 	if (comes_first(mirror, contest, best)) {
 		winner = contest->tentative;
 		clock = 0;

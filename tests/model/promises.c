@@ -77,6 +77,12 @@ static uint64_t remnant_told_ms(const struct conn *conn, unsigned int target)
 	return (slow_ms > ended_ms ? slow_ms : ended_ms) + REPORT_MS;
 }
 
+/* Is it cut off, or was it a short time ago? */
+static bool is_cut(const struct node_router *router, unsigned int target)
+{
+	return world.cut[target][router->n] || now_ms() < world.healed_ms + SILENCE_MS;
+}
+
 /* The connection began where this router does not look: what it knows may be of an older one. */
 static unsigned long *residue_of_older(const struct node_router *router, const struct conn *conn,
 				       unsigned int target)
@@ -99,24 +105,19 @@ static unsigned long *residue_of_older(const struct node_router *router, const s
 	if (target < TARGETS && (world.targets[target].sockets[conn->client][conn->port] ||
 				 now_ms() < remnant_told_ms(conn, target)))
 		return &world.statistics->remnant;
-	/* A 4-tuple was used again elsewhere, and its old target, which is not in sync here, has
-	 * not told of the end. What is known is never held: it would stall every connection of a
-	 * target whose agent restarts. */
+	/* A 4-tuple was used again elsewhere, and its old target, which is not in sync here, or
+	 * whose silence has not been noticed yet, has not told of the end. What is known is never
+	 * held: it would stall every connection of a target whose agent restarts. */
 	if (!forward_reported())
 		return NULL;
 	if (is_blind(router))
 		return &world.statistics->blind_guess;
 	if (plane->role.role != ROLE_ACTIVE || plane->sync_state.epoch != plane->role.epoch ||
 	    (!forward_lingered() && !(flags_of(router, target) & TARGET_IN_SYNC)) ||
-	    (target < TARGETS && now_ms() < world.targets[target].booted_ms + SILENCE_MS))
+	    (target < TARGETS &&
+	     (now_ms() < world.targets[target].booted_ms + SILENCE_MS || is_cut(router, target))))
 		return &world.statistics->stale_entry;
 	return residue_of_linger(router);
-}
-
-/* Is it cut off, or was it a short time ago? */
-static bool is_cut(const struct node_router *router, unsigned int target)
-{
-	return world.cut[target][router->n] || now_ms() < world.healed_ms + SILENCE_MS;
 }
 
 /* What no rule of ours can know, or what the design accepts: which one is it? NULL: none. */
