@@ -15,3 +15,8 @@ bool listener_serves(const struct group_key *group, bool v6only, const struct se
 		return group->family == AF_INET || !v6only;
 	return group->family == AF_INET6;
 }
+
+unsigned int listener_rank(const struct group_key *group)
+{
+	return 2 * !address_is_zero(&group->bound) + (group->family == AF_INET);
+}

@@ -257,3 +257,25 @@ bool instances_serves(const struct instance_table *table, unsigned int slot,
 	}
 	return false;
 }
+
+void instances_rank(const struct instance_table *table, const struct service_key *service,
+		    bool outranked[MAX_INSTANCES])
+{
+	unsigned int rank[MAX_INSTANCES] = {0}, highest = 0; /* 0: serves it not */
+
+	for (unsigned int i = 0; i < MAX_LISTENERS; i++) {
+		const struct listener *listener = &table->listener[i];
+		unsigned int own;
+
+		if (!listener->cookie ||
+		    !listener_serves(&listener->group, listener->v6only, service))
+			continue;
+		own = 1 + listener_rank(&listener->group);
+		if (own > rank[listener->instance])
+			rank[listener->instance] = own;
+		if (own > highest)
+			highest = own;
+	}
+	for (unsigned int i = 0; i < MAX_INSTANCES; i++)
+		outranked[i] = rank[i] && rank[i] < highest;
+}

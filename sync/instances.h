@@ -74,5 +74,9 @@ void instances_group(const struct instance_table *table, const struct group_key 
 /* Has the instance a listener for this service? */
 bool instances_serves(const struct instance_table *table, unsigned int slot,
 		      const struct service_key *service);
+/* outranked[slot]: it serves the service, and others, who are bound more closely, get its new
+ * connections. */
+void instances_rank(const struct instance_table *table, const struct service_key *service,
+		    bool outranked[MAX_INSTANCES]);
 
 #endif

@@ -62,6 +62,7 @@ static void adopted(struct listeners *listeners, const struct candidate *candida
 		 process_command(entry->kernel.pid, command), entry->kernel.pid,
 		 listener_place(&candidate->socket, text));
 	listeners->look_again = true;
+	listeners->ranked = false;
 	if (entry->kernel.listeners == 1) {
 		target_state_save(listeners->target, listeners->table);
 		listener_report(listeners, "instance", slot);
@@ -272,6 +273,7 @@ static void pass_over(struct listeners *listeners, bool everything, bool anew)
 			    "the next look, in a minute",
 			    strerror(-err));
 	adopt_all(&pass);
+	listeners_rank(listeners);
 	free(pass.candidates);
 	free(listeners->before.entry);
 	listeners->before = (struct unadoptables){0};
@@ -305,6 +307,7 @@ void listeners_closed(struct listeners *listeners, uint64_t cookie)
 void listeners_scan(struct listeners *listeners, bool anew)
 {
 	listeners_remove_closed(listeners);
+	listeners->ranked = false; /* other services, perhaps */
 	memset(listeners->sharing, 0,
 	       sizeof(listeners->sharing)); /* they may have been passed on */
 	pass_over(listeners, true, anew);

@@ -43,6 +43,13 @@ void listeners_readiness(const struct listeners *listeners, const struct service
  * who holds them, and leaves the asking to the one of the two that does, if it is one. */
 bool listeners_shared(struct listeners *listeners, unsigned int slot);
 
+/* Do others get the new connections of a service that this instance serves, because they are bound
+ * more closely? */
+bool listeners_outranked(struct listeners *listeners, unsigned int slot);
+#define OUTRANKED                                                                                  \
+	"new connections go to listeners that are bound more closely, whoever has an affinity "    \
+	"here; let all instances listen on one address"
+
 /* The socket's inode, of one of the instance's listeners; 0: not known. */
 uint32_t listeners_inode(const struct listeners *listeners, unsigned int instance);
 struct instance_table *listeners_table(struct listeners *listeners);

@@ -35,7 +35,9 @@ struct listeners {
 	bool room;	 /* there may be some now for those who had none */
 	uint32_t inode[MAX_LISTENERS]; /* of the socket in each slot, as listed last */
 	struct sharing sharing[MAX_INSTANCES];
-	int mtu; /* smallest of the target's interfaces */
+	uint16_t outranked[MAX_INSTANCES]; /* for the service of this number less 1; 0: for none */
+	bool ranked;			   /* that is how it is at present */
+	int mtu;			   /* smallest of the target's interfaces */
 
 	/* Listeners that were heard of and are not adopted yet. */
 	struct heard {
@@ -90,6 +92,10 @@ void listeners_remove_closed(struct listeners *listeners);
 void listeners_check_steering(struct listeners *listeners);
 /* Is there one that others steer? */
 bool listeners_others_steer(const struct listeners *listeners);
+
+/* listeners_outranked.c: if a listener has come or gone: who is outranked now? Says who has not
+ * been before. */
+void listeners_rank(struct listeners *listeners);
 
 /* listeners_reown.c: instances whose process does not hold their listeners any more. */
 void listeners_reown(struct listeners *listeners);

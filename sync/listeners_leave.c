@@ -38,6 +38,7 @@ static void remove_listener(struct listeners *listeners, unsigned int slot, cons
 	unsigned int instance = listeners->table->listener[slot].instance;
 	int over = instances_remove(listeners->table, slot);
 
+	listeners->ranked = false;
 	listener_write_group(listeners, &group);
 	if (over >= 0)
 		ended(listeners, over, why);

@@ -85,6 +85,8 @@ static struct json_object *instance_json(const struct target_part *target, __u32
 			 "several processes accept on one listener, so no client can be steered "
 			 "to one of them; let each worker open its own with SO_REUSEPORT, or "
 			 "start the program once for each process");
+	else if (listeners_outranked(target->listeners, slot))
+		add_text(object, "remedy", OUTRANKED);
 	return object;
 }
 

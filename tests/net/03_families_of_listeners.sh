@@ -27,6 +27,12 @@ check_all_reach "a listener bound to the service's address gets new clients" "$b
 check_all_reach "and its like for IPv6" "$bound6" 5 2001:db8:198::8 --to 2001:db8:113::10
 pid=$(ask_affinity 198.18.0.9) || fail "a client of the bound listener gets an affinity"
 check_is "of that process" "$bound" "$pid"
+outranked()
+{
+	show t1 instances "' '.join(str(i['pid']) for i in d if 'bound more closely' in i.get('remedy', ''))"
+}
+check_is "limpet names who is outranked" "$both" "$(outranked)"
+check_is "the log does, once" 1 "$(limpetd_log t1 | grep -c "(pid $both), service shop.*: new connections go to listeners that are bound more closely")"
 
 kill "$bound"
 check_soon "the bound one ends" 10 instances_are t1 2
@@ -35,6 +41,8 @@ check_json "and serves the others" "d['answers'] == {'$both': 21} and not d['fai
 	"$(client many --source 198.18.0.20-40)"
 
 kill "$bound6"
+check_soon "the bound ones have ended" 10 instances_are t1 1
+check_is "nobody is outranked" "" "$(outranked)"
 wildcard=$(start_instance t1 --bind 0.0.0.0) || exit 1
 check_soon "an IPv4 wildcard is adopted" 10 adopted t1 2
 check_all_reach "it serves IPv4 clients" "$wildcard" 5 198.18.0.50

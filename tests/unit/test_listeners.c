@@ -156,6 +156,39 @@ static void v6only(void **state)
 	assert_true(instances_serves(table, instance, &v6));
 }
 
+static void bound_more_closely(void **state)
+{
+	struct instance_table *table = *state;
+	struct group_key both = group(AF_INET6, NULL, 80), v4 = group(AF_INET, NULL, 80);
+	struct group_key mapped = group(AF_INET6, "203.0.113.10", 80);
+	struct group_key exact = group(AF_INET, "203.0.113.10", 80);
+	struct group_key elsewhere = group(AF_INET, "203.0.113.11", 80);
+	struct service_key shop = service("203.0.113.10", 80), shop6 = service("2001:db8::1", 80);
+	bool outranked[MAX_INSTANCES];
+	/* Each outranks for `shop` all that came before. */
+	const uint32_t instances[] = {add(table, 1, &both, 1, START), add(table, 2, &v4, 2, START),
+				      add(table, 3, &mapped, 3, START),
+				      add(table, 4, &exact, 4, START)};
+	const uint32_t other = add(table, 5, &elsewhere, 5, START);
+
+	for (unsigned int closed = 0; closed < 4; closed++) {
+		instances_rank(table, &shop, outranked);
+		for (unsigned int i = 0; i < 4; i++)
+			assert_int_equal(outranked[instances[i]], i < 3 - closed);
+		assert_false(outranked[other]);
+		instances_rank(table, &shop6, outranked);
+		assert_false(outranked[instances[0]]);
+		instances_remove(table, instances_find(table, 4 - closed));
+	}
+
+	/* Bound in both ways, it has a listener among the first. */
+	assert_int_equal(add(table, 11, &v4, 6, START), add(table, 12, &exact, 6, START));
+	add(table, 13, &exact, 7, START);
+	instances_rank(table, &shop, outranked);
+	for (unsigned int i = 0; i < MAX_INSTANCES; i++)
+		assert_false(outranked[i]);
+}
+
 static void ends_with_its_last_listener(void **state)
 {
 	struct instance_table *table = *state;
@@ -287,6 +320,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(processes_are_different_instances, setup, teardown),
 		cmocka_unit_test_setup_teardown(members_of_a_group, setup, teardown),
 		cmocka_unit_test_setup_teardown(v6only, setup, teardown),
+		cmocka_unit_test_setup_teardown(bound_more_closely, setup, teardown),
 		cmocka_unit_test_setup_teardown(ends_with_its_last_listener, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_listener_twice, setup, teardown),
 		cmocka_unit_test_setup_teardown(full_is_not_broken, setup, teardown),
