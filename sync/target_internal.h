@@ -17,6 +17,11 @@ struct claim {
 	struct term term[MAX_ROUTERS];
 };
 
+struct connection_entry {
+	struct entry entry; /* first */
+	uint64_t cookie;    /* of its socket, as it was read last */
+};
+
 struct affinity_entry {
 	struct entry entry; /* first */
 	uint64_t id;

@@ -148,17 +148,28 @@ static void connection_changed(struct target_mirror *mirror, struct entry *entry
 	wake_readers(mirror);
 }
 
+/* Another one under the key, before the end of the former was read, is told again: it is younger
+ * than what a router knows of the key from others. */
+static bool is_as_before(const struct entry *entry, bool present,
+			 const struct target_connection *value)
+{
+	if (!entry)
+		return !present;
+	return entry->present == present &&
+	       (!present || ((const struct connection_entry *)entry)->cookie == value->cookie);
+}
+
 void target_mirror_connection(struct target_mirror *mirror, const struct connection_key *key,
 			      uint8_t how)
 {
 	const union entry_key entry_key = {.connection = *key};
 	struct entry *entry = table_find(&mirror->connections, &entry_key);
-	struct target_connection value;
+	struct target_connection value = {0};
 	bool present = mirror->ops.read_connection(mirror->context, key, &value) == 0;
 
 	if (entry)
 		entry->scan = mirror->scan;
-	if (entry ? entry->present == present : !present) {
+	if (is_as_before(entry, present, &value)) {
 		/* It has come and gone once more: the client of either may still be sending. */
 		if (entry && !present && how == CONNECTION_END_CLOSED)
 			entry->how = how;
@@ -170,9 +181,10 @@ void target_mirror_connection(struct target_mirror *mirror, const struct connect
 		return; /* no memory: the next rescan misses it and tries again */
 	entry->scan = mirror->scan;
 	uncount_connection(mirror, entry);
+	mirror->connections.present += present - entry->present;
 	entry->present = present;
 	entry->how = how;
-	mirror->connections.present += present ? 1 : -1;
+	((struct connection_entry *)entry)->cookie = value.cookie;
 	connection_changed(mirror, entry);
 }
 

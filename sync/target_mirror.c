@@ -17,7 +17,7 @@ struct target_mirror *target_mirror_new(const struct target_mirror_ops *ops, voi
 		return NULL;
 	mirror->ops = *ops;
 	mirror->context = context;
-	mirror->connections.entry_size = sizeof(struct entry);
+	mirror->connections.entry_size = sizeof(struct connection_entry);
 	mirror->affinities.entry_size = sizeof(struct affinity_entry);
 	mirror->services = calloc(MAX_SERVICES, sizeof(*mirror->services));
 	mirror->scopes = calloc(MAX_SERVICES, sizeof(*mirror->scopes));

@@ -61,9 +61,9 @@ static struct world {
 	struct target_mirror *mirror;
 	struct target_service services[MAX_SERVICES];
 	struct scope scopes[MAX_SERVICES];
-	bool connection[SERVICES][CLIENTS][PORTS];
+	uint64_t connection[SERVICES][CLIENTS][PORTS]; /* the socket's cookie; 0: none */
 	struct kernel_affinity affinity[SCOPES][CLIENTS];
-	uint64_t last_id, now_ms;
+	uint64_t last_cookie, last_id, now_ms;
 	unsigned int services_changed;
 	bool late; /* services are configured by the test, not at once */
 	struct told router[MAX_ROUTERS];
@@ -159,10 +159,9 @@ static inline int world_read_connection(void *context, const struct connection_k
 {
 	assert_ptr_equal(context, &world);
 	memset(value, 0, sizeof(*value));
-	return world.connection[key->service - SERVICE0][client_of(&key->client)]
-			       [ntohs(key->client_port) - 40000]
-		       ? 0
-		       : -ENOENT;
+	value->cookie = world.connection[key->service - SERVICE0][client_of(&key->client)]
+					[ntohs(key->client_port) - 40000];
+	return value->cookie ? 0 : -ENOENT;
 }
 
 static inline int world_read_affinity(void *context, const struct affinity_key *key,
@@ -229,7 +228,9 @@ static inline void world_services_changed(void *context, unsigned int router)
 static inline void set_connection(unsigned int service, unsigned int client, unsigned int port,
 				  bool open)
 {
-	world.connection[service][client][port] = open;
+	uint64_t *cookie = &world.connection[service][client][port];
+
+	*cookie = !open ? 0 : *cookie ? *cookie : ++world.last_cookie;
 }
 
 static inline void event_connection(unsigned int service, unsigned int client, unsigned int port)

@@ -192,6 +192,15 @@ static void ends_within_a_second_snapshot(void **state)
  * changes */
 
 /* One connection, opened (o) and closed (c), with writes (w) between; what the router is told. */
+/* It has closed, and another has been opened under its key, before an event of these is read. */
+static void replace_connection(unsigned int service, unsigned int client, unsigned int port)
+{
+	set_connection(service, client, port, false);
+	set_connection(service, client, port, true);
+	event_connection(service, client, port);
+	event_connection(service, client, port);
+}
+
 static void changes_coalesce(void **state)
 {
 	static const struct {
@@ -201,7 +210,8 @@ static void changes_coalesce(void **state)
 		{"w", 0, 0},	     {"ow", 1, 0},     {"ocw", 0, 0},	  {"owcw", 1, 1},
 		{"owcow", 2, 0},     {"ocow", 1, 0},   {"owcocw", 1, 1},  {"oww", 1, 0},
 		{"ococococw", 0, 0}, {"oow", 1, 0},    {"owow", 1, 0},	  {"cw", 0, 0},
-		{"owcwcw", 1, 1},    {"owcwow", 2, 1}, {"owcwocw", 1, 1},
+		{"owcwcw", 1, 1},    {"owcwow", 2, 1}, {"owcwocw", 1, 1}, {"owrw", 2, 0},
+		{"orw", 1, 0},	     {"owrcw", 1, 1},  {"owcrw", 2, 0},
 	};
 
 	(void)state;
@@ -217,6 +227,8 @@ static void changes_coalesce(void **state)
 				open_connection(1, 2, 0);
 			else if (*step == 'c')
 				close_connection(1, 2, 0);
+			else if (*step == 'r')
+				replace_connection(1, 2, 0);
 			else
 				drain(0);
 		}
