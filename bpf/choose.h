@@ -119,17 +119,15 @@ static __always_inline enum holder affinity_holder(const struct question *questi
 }
 
 /*
- * Is the client's affinity, as it is now, still on its way? A lost SYN costs the client a second,
- * so at an active router what is here counts, and what is not is not waited for long. At a standby
- * nothing says that this router is meant, and what is here may be of long ago.
+ * Is the client's affinity, as it is now, still on its way? What is here may be of long ago. A lost
+ * SYN costs the client a second, so an active router does not wait for long; but at a standby
+ * nothing says that this router is meant.
  */
 static __always_inline bool holds_syn(const struct question *question,
-				      const struct standing *standing, enum holder holder)
+				      const struct standing *standing)
 {
-	if (question->service->affinity == AFFINITY_NONE || standing->affinities_in_sync)
-		return false;
-	return !standing->active ||
-	       (holder != HOLDER_USABLE && question->now_ns < standing->since_ns + SYN_HOLD_NS);
+	return question->service->affinity != AFFINITY_NONE && !standing->affinities_in_sync &&
+	       (!standing->active || question->now_ns < standing->since_ns + SYN_HOLD_NS);
 }
 
 /* A SYN that belongs to nothing that is known. */
@@ -144,14 +142,14 @@ static __always_inline int choose_new(const struct question *question, bool has_
 
 	if (!question->service->serving)
 		goto not_serving;
-	holder = affinity_holder(question, &target);
-	if (service_changes(question))
-		goto not_serving;
 	get_standing(&standing);
-	if (holds_syn(question, &standing, holder)) {
+	if (holds_syn(question, &standing)) {
 		count(COUNT_HELD_SYN);
 		return CHOICE_DROP;
 	}
+	holder = affinity_holder(question, &target);
+	if (service_changes(question))
+		goto not_serving;
 	if (holder == HOLDER_USABLE) {
 		count(COUNT_NEW_AFFINITY);
 		choice = target;

@@ -447,9 +447,10 @@ struct router_connection {
 /* router/affinities: the CRHT. key: struct affinity_key; written by limpetd on the targets' word.
  */
 struct router_affinity {
-	__u64 clock; /* the published term, for display; 0: granted, not yet published */
+	__u64 clock; /* of the published term, or of the grant: no later one of ours is lower */
 	__u16 target;
-	__u16 zero[3];
+	__u16 granted; /* 1: not yet published */
+	__u16 zero[2];
 };
 
 struct router_call {

@@ -259,7 +259,7 @@ static int router_affinity(void *context, const void *key_, const void *value_)
 	add_text(row, "service", service);
 	add_text(row, "scope", walk->node->router_scopes[key->scope].name);
 	add_text(row, "target", target_name(walk->node, value->target));
-	add_text(row, "state", value->clock ? "everywhere" : "here");
+	add_text(row, "state", value->granted ? "here" : "everywhere");
 	for (size_t i = 0; i < sizeof(unknown) / sizeof(*unknown); i++)
 		json_object_object_add(row, unknown[i], NULL); /* the target's knowledge */
 	listing_row(walk->listing, row);

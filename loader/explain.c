@@ -110,7 +110,7 @@ static int explain_affinity(const struct question *question, __u16 number)
 	why = unusable(node, affinity.target, number);
 	printf("  affinity in scope %s to %s (%s), which %s%s\n",
 	       node->router_scopes[service->scope].name, name_of(node, affinity.target),
-	       affinity.clock ? "in force everywhere" : "granted, not yet published",
+	       affinity.granted ? "granted, not yet published" : "in force everywhere",
 	       why ? "" : "is usable", why ? why : "");
 	return why ? -1 : 0;
 }

@@ -160,7 +160,7 @@ void mirror_claims_end(struct router_mirror *mirror, struct peer *peer,
 
 /*
  * The CRHT remembers the winner and its clock, not the request. What was granted and not published
- * (clock 0) may be in force everywhere by now: it goes on until its target says what it is.
+ * may be in force everywhere by now: it goes on until its target says what it is.
  */
 int mirror_claims_restore(struct router_mirror *mirror, const struct affinity_key *key,
 			  const struct router_affinity *value)
@@ -182,13 +182,15 @@ int mirror_claims_restore(struct router_mirror *mirror, const struct affinity_ke
 		mirror_contest_elect(mirror, contest);
 		return -ENOMEM;
 	}
-	claim->term.clock = value->clock;
-	if (!value->clock) {
+	if (value->granted) {
 		contest->tentative = peer->number;
-		contest->tentative_term = (struct term){UINT64_MAX, UINT64_MAX};
+		contest->tentative_term = (struct term){value->clock, mirror->settings.node_id};
+	} else {
+		claim->term.clock = value->clock;
 	}
 	contest->winner = peer->number;
 	contest->clock = value->clock;
+	contest->granted = value->granted;
 	contest->placed = true;
 	mirror->counts.affinities++;
 	if (value->clock > mirror->clock)

@@ -65,7 +65,8 @@ static void wait_for_room(struct router_mirror *mirror, struct contest *contest,
 
 static int put(struct router_mirror *mirror, struct contest *contest)
 {
-	struct router_affinity value = {.clock = contest->clock, .target = contest->winner};
+	struct router_affinity value = {
+		.clock = contest->clock, .target = contest->winner, .granted = contest->granted};
 	int error;
 
 	if (!contest->placed && mirror->counts.affinities >= mirror->settings.max_affinities)
@@ -101,12 +102,13 @@ static void take_out(struct router_mirror *mirror, struct contest *contest)
 }
 
 static void install(struct router_mirror *mirror, struct contest *contest, uint16_t winner,
-		    uint64_t clock)
+		    uint64_t clock, bool granted)
 {
-	if (contest->winner == winner && contest->clock == clock)
+	if (contest->winner == winner && contest->clock == clock && contest->granted == granted)
 		return;
 	contest->winner = winner;
 	contest->clock = clock;
+	contest->granted = granted;
 	if (winner == NO_NUMBER) {
 		take_out(mirror, contest);
 		mirror_contests_refill(mirror, 1);
@@ -201,16 +203,18 @@ void mirror_contest_elect(struct router_mirror *mirror, struct contest *contest)
 	const struct claim *best = best_published(mirror, contest);
 	uint16_t winner = best ? best->target : NO_NUMBER;
 	uint64_t clock = best ? best->term.clock : 0;
+	bool granted;
 
 	if (best) {
 		tell_losers(mirror, contest, best);
 		answer_overtaken(mirror, contest, best);
 	}
-	if (comes_first(mirror, contest, best)) {
+	granted = comes_first(mirror, contest, best);
+	if (granted) {
 		winner = contest->tentative;
-		clock = 0;
+		clock = contest->tentative_term.clock;
 	}
-	install(mirror, contest, winner, clock);
+	install(mirror, contest, winner, clock, granted);
 	if (contest->claims)
 		return;
 	HASH_DEL(mirror->contests, contest);

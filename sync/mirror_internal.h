@@ -84,6 +84,7 @@ struct contest {
 	uint64_t tentative_id; /* 0: from before a restart */
 	struct term tentative_term;
 	uint64_t clock; /* as in the CRHT */
+	bool granted;	/* likewise */
 	struct claim *claims;
 	TAILQ_ENTRY(contest) in_waiting;
 	UT_hash_handle hh;

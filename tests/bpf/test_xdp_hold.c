@@ -347,8 +347,10 @@ static void test_syn_held(void **state)
 	EXPECT_DROP("they are, of another epoch", SYN(), SERVICE, COUNT_HELD_SYN);
 	EXPECT("a service without affinity", plain, XDP_TX, TO_T1(plain), DISTRIBUTED);
 	put_affinity(CLIENT, 0, T3);
-	EXPECT("this client's is here", SYN(), XDP_TX, TO_T3(SYN()), AFFINITY);
+	EXPECT_DROP("this client's is here, and may be of long ago", SYN(), SERVICE,
+		    COUNT_HELD_SYN);
 	put_sync(2, 0, 1);
+	EXPECT("all are: this client's", SYN(), XDP_TX, TO_T3(SYN()), AFFINITY);
 	EXPECT("all are, the connections are not", SYN(.from = "198.51.100.8"), XDP_TX,
 	       TO_T1(SYN(.from = "198.51.100.8")), DISTRIBUTED);
 	put_sync(2, 0, 0);

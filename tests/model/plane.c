@@ -261,6 +261,10 @@ static void restore_entries(struct node_router *router)
 
 		if (held->used)
 			router_mirror_restore_affinity(router->mirror, &affinity, &held->value);
+		/* Of who held it before that nothing is remembered. */
+		for (unsigned int i = 0; i < TARGETS; i++)
+			if (!held->used || router_target_at(router, held->value.target) != i)
+				world.targets[i].held[client].seen &= ~(1u << router->n);
 		for (unsigned int port = 0; port < PORTS; port++) {
 			const struct connection_key key =
 				model_connection_key(client, port, ROUTER_SERVICE);

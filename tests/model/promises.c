@@ -120,6 +120,16 @@ static unsigned long *residue_of_older(const struct node_router *router, const s
 	return residue_of_linger(router);
 }
 
+/* May this target have reported its remnant of the 4-tuple after the connection was reported? */
+static bool is_reported_last(const struct conn *conn, unsigned int target)
+{
+	const struct conn *remnant =
+		target < TARGETS ? world.targets[target].sockets[conn->client][conn->port] : NULL;
+
+	return remnant && (world.targets[target].slow_until_ms >= conn->opened_ms ||
+			   conn->opened_ms < remnant->opened_ms + REPORT_MS);
+}
+
 /* What no rule of ours can know, or what the design accepts: which one is it? NULL: none. */
 static unsigned long *known_residue(const struct node_router *router, const struct conn *conn,
 				    unsigned int target)
@@ -150,9 +160,8 @@ static unsigned long *known_residue(const struct node_router *router, const stru
 	if (guessed && is_cut(router, conn->target) && now_ms() < conn->opened_ms + SILENCE_MS)
 		return &world.statistics->hold_over;
 	/* A client has lost its memory, and the remnant was reported last, by a target that is
-	 * slow. */
-	if (target < TARGETS && world.targets[target].sockets[conn->client][conn->port] &&
-	    world.targets[target].slow_until_ms >= conn->opened_ms)
+	 * slow; or because it was hardly older. */
+	if (is_reported_last(conn, target))
 		return &world.statistics->remnant;
 	/* Two active routers: a handshake, or a 4-tuple that was used again, went through both of
 	 * them and back again before the note here is old or the report of it has arrived. An old
@@ -279,7 +288,7 @@ static void new_connection(const struct node_router *router, const struct conn *
 	if (target < TARGETS && other->legit && other->present)
 		return;
 	if (target < TARGETS && router->taken_over[conn->client] == target &&
-	    !router->plane.affinities[conn->client].value.clock)
+	    router->plane.affinities[conn->client].value.granted)
 		return;
 	/* What has been told once holds. */
 	if (settled->doubted ||

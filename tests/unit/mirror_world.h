@@ -345,15 +345,23 @@ static inline int at(unsigned int port)
 	return -1;
 }
 
-static inline int holder_in(unsigned int scope, unsigned int client)
+/* As in the CRHT; NULL: none. */
+static inline const struct router_affinity *affinity_in(unsigned int scope, unsigned int client)
 {
 	struct affinity_key key = {.client = client_address(client), .scope = (uint16_t)scope};
 
 	for (unsigned int i = 0; i < world.affinity_count; i++) {
 		if (!memcmp(&world.affinities[i].key, &key, sizeof(key)))
-			return world.affinities[i].value.target;
+			return &world.affinities[i].value;
 	}
-	return -1;
+	return NULL;
+}
+
+static inline int holder_in(unsigned int scope, unsigned int client)
+{
+	const struct router_affinity *affinity = affinity_in(scope, client);
+
+	return affinity ? affinity->target : -1;
 }
 
 static inline int holder(unsigned int client)

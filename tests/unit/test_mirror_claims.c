@@ -18,11 +18,15 @@ static void granted_and_published(void **state)
 	assert_int_equal(answer->answer.term.clock, 1);
 	assert_int_equal(answer->answer.term.router, ROUTER);
 	assert_int_equal(holder(1), first);
+	assert_int_equal(affinity_in(0, 1)->clock, 1);
+	assert_true(affinity_in(0, 1)->granted);
 	forget_sent();
 	claims(first, 1, 11); /* once a session */
 	assert_int_equal(answer_to(first)->type, 0);
 	publishes(first, 1, 11, 1, ROUTER);
 	assert_int_equal(holder(1), first);
+	assert_int_equal(affinity_in(0, 1)->clock, 1);
+	assert_false(affinity_in(0, 1)->granted);
 	claims(second, 1, 21);
 	assert_int_equal(answer_to(second)->type, MESSAGE_REFUSE);
 	assert_int_equal(answer_to(second)->answer.reason, REFUSE_HELD);
@@ -60,7 +64,7 @@ static void the_higher_term_wins(void **state)
 static void what_was_granted_is_remembered(void **state)
 {
 	const struct affinity_key key = {.client = client_address(1)};
-	const struct router_affinity value = {.clock = 0};
+	const struct router_affinity value = {.clock = 5, .granted = 1};
 	const struct address address = client_address(200);
 	uint16_t second;
 
@@ -75,11 +79,33 @@ static void what_was_granted_is_remembered(void **state)
 	open_session("t1");
 	say_list(0, MESSAGE_BEGIN, 1);
 	assert_int_equal(holder(1), 0);
-	publishes(0, 1, 11, 1, ROUTER);
+	publishes(0, 1, 11, 5, ROUTER);
 	say_list(0, MESSAGE_DONE, 1);
 	answers_barrier(0, 1);
 	assert_int_equal(holder(1), 0);
 	assert_int_equal(answer_to(second)->type, MESSAGE_REFUSE);
+}
+
+/* And whoever takes over from it then is granted a higher term. */
+static void what_was_granted_is_taken_over(void **state)
+{
+	const struct affinity_key key = {.client = client_address(1), .scope = 1};
+	const struct router_affinity value = {.clock = 5, .granted = 1};
+	const struct address address = client_address(200);
+	uint16_t second;
+
+	(void)state;
+	router_mirror_restore_target(world.mirror, 0, "t1", '1', &address, true);
+	put_affinity(NULL, &key, &value);
+	assert_int_equal(router_mirror_restore_affinity(world.mirror, &key, &value), 0);
+	activate(1);
+	second = join("t2", 1);
+	claim_in("game", second, 1, 21, (struct term){0, 0}, true);
+	passes(0);
+	passes(UNATTENDED_MS);
+	assert_int_equal(answer_to(second)->type, MESSAGE_GRANT);
+	assert_int_equal(answer_to(second)->answer.term.clock, 6);
+	assert_int_equal(holder_in(1, 1), second);
 }
 
 /* What a restarted router remembers wins until its target says what it is, but nobody loses by it.
@@ -459,6 +485,7 @@ int main(void)
 		TEST(waited_and_ended),
 		TEST(what_is_remembered),
 		TEST(what_was_granted_is_remembered),
+		TEST(what_was_granted_is_taken_over),
 		TEST(granted_and_overtaken),
 		TEST(granted_and_down),
 		TEST(takeover),

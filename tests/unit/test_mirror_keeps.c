@@ -187,10 +187,10 @@ static void restore_connection(uint16_t target, unsigned int port, uint8_t state
 	assert_int_equal(router_mirror_restore_connection(world.mirror, &key, &value), 0);
 }
 
-static void restore_affinity(uint16_t target, unsigned int client, uint64_t clock)
+static void restore_affinity(uint16_t target, unsigned int client, uint64_t clock, bool granted)
 {
 	struct affinity_key key = {.client = client_address(client)};
-	struct router_affinity value = {.target = target, .clock = clock};
+	struct router_affinity value = {.target = target, .clock = clock, .granted = granted};
 
 	put_affinity(NULL, &key, &value);
 	assert_int_equal(router_mirror_restore_affinity(world.mirror, &key, &value), 0);
@@ -206,9 +206,9 @@ static void restarted(void **state)
 	restore_connection(4, 2, CONNECTION_OPEN);
 	restore_connection(2, 3, CONNECTION_LINGERS);
 	restore_connection(9, 4, CONNECTION_OPEN); /* nobody knows that one */
-	restore_affinity(4, 1, 17);
-	restore_affinity(4, 2, 0);
-	restore_affinity(4, 3, 16);
+	restore_affinity(4, 1, 15, false);
+	restore_affinity(4, 2, 17, true);
+	restore_affinity(4, 3, 16, false);
 	assert_int_equal(world.connection_count, 3);
 	assert_int_equal(at(4), -1);
 	assert_int_equal(state_of(4), TARGET_UNATTENDED);
