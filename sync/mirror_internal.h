@@ -120,7 +120,7 @@ struct peer {
 	uint32_t mark;	      /* counts up at each session and each BEGIN */
 	uint64_t digest_key[2];
 	struct sums sums;
-	bool waited_for;     /* affinities_missing() at the last tick */
+	bool waited_for;     /* affinities_missing() when that was counted last */
 	bool unreachable;    /* down for this alone: no agent, and nothing got through */
 	bool restored;	     /* neither heard of nor echoed since this router's restart */
 	bool cramped;	     /* entries of its wait for room, or did a moment ago */

@@ -242,13 +242,14 @@ void mirror_peers_count(struct router_mirror *mirror)
 {
 	mirror->expected = mirror->missing = mirror->missing_affinities = 0;
 	for (unsigned int i = 0; i < mirror->peer_limit; i++) {
-		const struct peer *peer = mirror->peers[i];
+		struct peer *peer = mirror->peers[i];
 
 		if (!peer || !peer->known || !peer->info.in_roster)
 			continue;
 		mirror->expected++;
 		mirror->missing += !peer->info.in_sync;
-		mirror->missing_affinities += affinities_missing(mirror, peer);
+		peer->waited_for = affinities_missing(mirror, peer);
+		mirror->missing_affinities += peer->waited_for;
 	}
 }
 

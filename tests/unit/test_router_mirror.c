@@ -367,6 +367,23 @@ static void echoes_bring_it_back(void **state)
 	assert_int_equal(state_of(target), TARGET_GONE);
 }
 
+/* Its affinities are waited for again, between two ticks: and not for ever. */
+static void echoes_just_before_it_is_late(void **state)
+{
+	uint16_t target = join_and_stop();
+
+	(void)state;
+	lose(target, 0);
+	assert_true(router_mirror_affinities_in_sync(world.mirror));
+	passes(UNATTENDED_MS - 50);
+	router_mirror_echo(world.mirror, target);
+	assert_false(router_mirror_affinities_in_sync(world.mirror));
+	world.target_changes = 0;
+	passes(100);
+	assert_true(router_mirror_affinities_in_sync(world.mirror));
+	assert_true(world.target_changes > 0);
+}
+
 /* Its agent was silent: that its kernel unwraps packets does not say that anybody serves. */
 static void echoes_of_the_silent(void **state)
 {
@@ -489,6 +506,7 @@ int main(void)
 		TEST(crowded),
 		TEST(unattended_goes_on),
 		TEST(echoes_bring_it_back),
+		TEST(echoes_just_before_it_is_late),
 		TEST(echoes_of_the_silent),
 		TEST(leaving_takes_all_along),
 		TEST(forgotten),
