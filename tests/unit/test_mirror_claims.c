@@ -309,6 +309,70 @@ static void granted_and_overtaken(void **state)
 	}
 }
 
+/* It is answered when all affinities are there, however often it has said so until then. */
+static void overtaken_and_said_again(void **state)
+{
+	uint16_t first, second, third;
+
+	(void)state;
+	activate(1);
+	first = join("t1", 1);
+	second = join("t2", 1);
+	claims_game(first, 11, 0, false);
+	third = open_session("t3");
+	claim_in("game", second, 1, 21, (struct term){5, ROUTER + 1}, false);
+	claims_game(first, 11, 0, false);
+	assert_int_equal(answer_to(first)->type, MESSAGE_GRANT);
+	say_list(third, MESSAGE_BEGIN, 1);
+	say_list(third, MESSAGE_DONE, 1);
+	answers_barrier(third, 1);
+	assert_int_equal(answer_to(first)->type, MESSAGE_REFUSE);
+	/* Nothing is left of the grant. */
+	ends_game(second);
+	assert_int_equal(holder_in(1, 1), -1);
+}
+
+/* What was granted in a session that is over may have been published: it is not answered. */
+static void overtaken_and_lost(void **state)
+{
+	uint16_t first, second;
+
+	(void)state;
+	activate(1);
+	first = join("t1", 1);
+	second = join("t2", 1);
+	claims_game(first, 11, 0, false);
+	lose(first, 0);
+	claim_in("game", second, 1, 21, (struct term){5, ROUTER + 1}, false);
+	passes(100);
+	assert_int_equal(answer_to(first)->type, MESSAGE_GRANT);
+	assert_int_equal(holder_in(1, 1), second);
+}
+
+/* It was told already not to publish: who took over waits for its answer as before. */
+static void taken_over_and_overtaken(void **state)
+{
+	uint16_t first, second, third;
+
+	(void)state;
+	activate(1);
+	first = join("t1", 1);
+	second = join("t2", 1);
+	third = join("t3", 1);
+	claims_game(first, 11, 0, true);
+	claims_game(third, 31, 0, true);
+	claim_in("game", second, 1, 21, (struct term){5, ROUTER + 1}, false);
+	passes(100);
+	assert_int_equal(sent_of_type(first, MESSAGE_GRANT), 1);
+	assert_int_equal(sent_of_type(first, MESSAGE_REFUSE), 1);
+	assert_int_equal(answer_to(third)->type, 0);
+	assert_int_equal(holder_in(1, 1), second);
+	ends_game(first);
+	assert_int_equal(answer_to(third)->type, MESSAGE_GRANT);
+	assert_int_equal(answer_to(third)->answer.term.clock, 6);
+	assert_int_equal(holder_in(1, 1), third);
+}
+
 /* It took over, and was not heard of again before it published. */
 static void granted_and_down(void **state)
 {
@@ -487,6 +551,9 @@ int main(void)
 		TEST(what_was_granted_is_remembered),
 		TEST(what_was_granted_is_taken_over),
 		TEST(granted_and_overtaken),
+		TEST(overtaken_and_said_again),
+		TEST(overtaken_and_lost),
+		TEST(taken_over_and_overtaken),
 		TEST(granted_and_down),
 		TEST(takeover),
 		TEST(a_grant_that_is_not_published),
