@@ -245,17 +245,20 @@ void instances_group(const struct instance_table *table, const struct group_key 
 	}
 }
 
-bool instances_serves(const struct instance_table *table, unsigned int slot,
-		      const struct service_key *service)
+void instances_services(const struct instance_table *table, unsigned int slot,
+			const struct service_numbers *numbers, bool serves[MAX_SERVICES])
 {
+	memset(serves, 0, MAX_SERVICES * sizeof(serves[0]));
 	for (unsigned int i = 0; i < MAX_LISTENERS; i++) {
 		const struct listener *listener = &table->listener[i];
 
-		if (listener->cookie && listener->instance == slot &&
-		    listener_serves(&listener->group, listener->v6only, service))
-			return true;
+		if (!listener->cookie || listener->instance != slot)
+			continue;
+		for (unsigned int service = 0; service < MAX_SERVICES; service++)
+			serves[service] |= numbers->active[service] &&
+					   listener_serves(&listener->group, listener->v6only,
+							   &numbers->service[service].key);
 	}
-	return false;
 }
 
 void instances_rank(const struct instance_table *table, const struct service_key *service,

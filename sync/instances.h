@@ -17,6 +17,7 @@
 #include <stdbool.h>
 
 #include "layout.h"
+#include "services.h"
 
 struct listener {
 	__u64 cookie; /* of the socket; 0: slot not in use */
@@ -71,9 +72,9 @@ bool instances_update_state(struct instance_table *table, unsigned int slot);
 /* The members of a group, in the order of their slots. */
 void instances_group(const struct instance_table *table, const struct group_key *key,
 		     struct group *group);
-/* Has the instance a listener for this service? */
-bool instances_serves(const struct instance_table *table, unsigned int slot,
-		      const struct service_key *service);
+/* serves[i]: the instance has a listener for the active service with this number. */
+void instances_services(const struct instance_table *table, unsigned int slot,
+			const struct service_numbers *numbers, bool serves[MAX_SERVICES]);
 /* outranked[slot]: it serves the service, and others, who are bound more closely, get its new
  * connections. */
 void instances_rank(const struct instance_table *table, const struct service_key *service,

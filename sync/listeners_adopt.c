@@ -35,12 +35,12 @@ void listener_write_group(struct listeners *listeners, const struct group_key *k
 /* The first service that the instance serves; NO_NUMBER: several, or none. */
 static uint16_t shown_service(const struct listeners *listeners, unsigned int slot)
 {
-	const struct service_numbers *numbers = listeners->target->numbers;
 	uint16_t shown = NO_NUMBER;
+	bool serves[MAX_SERVICES];
 
+	instances_services(listeners->table, slot, listeners->target->numbers, serves);
 	for (unsigned int i = 0; i < MAX_SERVICES; i++) {
-		if (!numbers->active[i] ||
-		    !instances_serves(listeners->table, slot, &numbers->service[i].key))
+		if (!serves[i])
 			continue;
 		if (shown != NO_NUMBER)
 			return NO_NUMBER;

@@ -29,16 +29,17 @@ static void add_services(const struct target_part *target, struct json_object *o
 			 unsigned int slot)
 {
 	const struct instance_table *table = listeners_table(target->listeners);
+	bool serves[MAX_SERVICES];
 	char text[512] = "";
 
+	instances_services(table, slot, target->numbers, serves);
 	for (unsigned int i = 0; i < MAX_SERVICES; i++) {
-		const struct target_service *service = &target->numbers->service[i];
 		size_t length = strlen(text);
 
-		if (!target->numbers->active[i] || !instances_serves(table, slot, &service->key))
+		if (!serves[i])
 			continue;
 		snprintf(text + length, sizeof(text) - length, "%s%s", length ? "," : "",
-			 service->name);
+			 target->numbers->service[i].name);
 	}
 	add_text(object, "service", text);
 }

@@ -35,6 +35,20 @@ static struct service_key service(const char *address, uint16_t port)
 	return key;
 }
 
+static bool serves(const struct instance_table *table, unsigned int slot,
+		   const struct service_key *service)
+{
+	static struct service_numbers numbers = {.active = {false, true, true}};
+	bool served[MAX_SERVICES];
+
+	numbers.service[0].key = *service; /* it is not active */
+	numbers.service[2].key = *service;
+	instances_services(table, slot, &numbers, served);
+	for (unsigned int i = 0; i < MAX_SERVICES; i++)
+		assert_true(i == 2 || !served[i]);
+	return served[2];
+}
+
 static int setup(void **state)
 {
 	*state = calloc(1, sizeof(struct instance_table));
@@ -148,12 +162,12 @@ static void v6only(void **state)
 
 	instances_group(table, &key, &members);
 	assert_true(members.v6only);
-	assert_false(instances_serves(table, instance, &v4));
-	assert_true(instances_serves(table, instance, &v6));
+	assert_false(serves(table, instance, &v4));
+	assert_true(serves(table, instance, &v6));
 	table->listener[slot].cookie = 0;
 	instances_restore_listener(table, slot, 1, &key, members.v6only, instance);
-	assert_false(instances_serves(table, instance, &v4));
-	assert_true(instances_serves(table, instance, &v6));
+	assert_false(serves(table, instance, &v4));
+	assert_true(serves(table, instance, &v6));
 }
 
 static void bound_more_closely(void **state)
@@ -199,10 +213,11 @@ static void ends_with_its_last_listener(void **state)
 	add(table, 2, &v6, PID, START);
 	assert_int_equal(instances_remove(table, instances_find(table, 1)), -1);
 	assert_int_equal(table->instance[instance].kernel.state, INSTANCE_READY);
-	assert_true(instances_serves(table, instance, &wanted));
+	assert_true(serves(table, instance, &wanted));
+	assert_false(serves(table, instance + 1, &wanted));
 	assert_int_equal(instances_remove(table, instances_find(table, 2)), instance);
 	assert_int_equal(table->instance[instance].kernel.state, INSTANCE_ENDED);
-	assert_false(instances_serves(table, instance, &wanted));
+	assert_false(serves(table, instance, &wanted));
 
 	/* The process listens again: another instance, and not in the slot that is still known. */
 	assert_int_not_equal(add(table, 3, &v4, PID, START), instance);
