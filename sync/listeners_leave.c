@@ -23,6 +23,7 @@ static void ended(struct listeners *listeners, unsigned int slot, const char *wh
 {
 	const struct instance *instance = &listeners->table->instance[slot].kernel;
 
+	listeners->outranked[slot] = 0; /* whoever has the slot next is another */
 	listener_write_instance(listeners, slot);
 	log_info("instance %llu (pid %u) has ended: %s", (unsigned long long)instance->id,
 		 instance->pid, why);

@@ -4,6 +4,7 @@
  * kernel finds the most closely bound listeners before it asks the selector, which can choose among
  * those alone. So clients do not come back to the others, whatever affinities they have.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "listeners_adopt.h"
@@ -25,6 +26,31 @@ static void find_outranked(const struct listeners *listeners, uint16_t found[MAX
 	}
 }
 
+/* One line for each service: they come by the hundred when a listener is opened that outranks them.
+ */
+static void warn(const struct listeners *listeners, const uint16_t before[MAX_INSTANCES])
+{
+	unsigned int new[MAX_SERVICES] = {0};
+
+	for (unsigned int i = 0; i < MAX_INSTANCES; i++)
+		if (listeners->outranked[i] && !before[i])
+			new[listeners->outranked[i] - 1]++;
+	for (unsigned int i = 0; i < MAX_INSTANCES; i++) {
+		const struct instance *instance = &listeners->table->instance[i].kernel;
+		unsigned int service = listeners->outranked[i] - 1u;
+		char others[32] = "";
+
+		if (!listeners->outranked[i] || before[i] || !new[service])
+			continue;
+		if (new[service] > 1)
+			snprintf(others, sizeof(others), " and %u more", new[service] - 1);
+		new[service] = 0;
+		log_warning("instance %llu (pid %u)%s, service %s: " OUTRANKED,
+			    (unsigned long long)instance->id, instance->pid, others,
+			    listeners->target->numbers->service[service].name);
+	}
+}
+
 void listeners_rank(struct listeners *listeners)
 {
 	uint16_t before[MAX_INSTANCES];
@@ -34,15 +60,7 @@ void listeners_rank(struct listeners *listeners)
 	listeners->ranked = true;
 	memcpy(before, listeners->outranked, sizeof(before));
 	find_outranked(listeners, listeners->outranked);
-	for (unsigned int i = 0; i < MAX_INSTANCES; i++) {
-		const struct instance *instance = &listeners->table->instance[i].kernel;
-
-		if (!listeners->outranked[i] || before[i])
-			continue;
-		log_warning("instance %llu (pid %u), service %s: " OUTRANKED,
-			    (unsigned long long)instance->id, instance->pid,
-			    listeners->target->numbers->service[listeners->outranked[i] - 1].name);
-	}
+	warn(listeners, before);
 }
 
 bool listeners_outranked(struct listeners *listeners, unsigned int slot)

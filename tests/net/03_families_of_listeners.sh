@@ -31,8 +31,39 @@ outranked()
 {
 	show t1 instances "' '.join(str(i['pid']) for i in d if 'bound more closely' in i.get('remedy', ''))"
 }
+is_outranked()
+{
+	[ "$(outranked)" = "$1" ]
+}
 check_is "limpet names who is outranked" "$both" "$(outranked)"
 check_is "the log does, once" 1 "$(limpetd_log t1 | grep -c "(pid $both), service shop.*: new connections go to listeners that are bound more closely")"
+
+# The next one in its slot is another, and is said to be outranked as well. Nobody asks in between:
+# who is outranked is found for an answer, too.
+said()
+{
+	limpetd_log t1 | grep -q "(pid $1)$2, service shop.*: new connections go to listeners"
+}
+is_released()
+{
+	on t1 bpftool -j map dump pinned "$LAB_PIN/target/instances" |
+		json "all(e['formatted']['value']['pid'] != $1 for e in d)" | grep -qx true
+}
+check_soon "there are three" 10 adopted t1 3
+for round in first next; do
+	another=$(start_instance t1) || exit 1
+	check_soon "the $round one on the wildcard is said to be outranked" 10 said "$another" ""
+	kill "$another"
+	check_soon "it ends, and its slot is free" 10 is_released "$another"
+done
+# However many they are: one line for a service.
+another=$(start_instance t1) || exit 1
+check_soon "two are outranked" 10 adopted t1 4
+stop_limpetd t1
+start_limpetd t1 || exit 1
+check_soon "both are in one line of the next agent's" 5 said "$both" " and 1 more"
+kill "$another"
+check_soon "one ends" 10 adopted t1 3
 
 kill "$bound"
 check_soon "the bound one ends" 10 instances_are t1 2
@@ -47,6 +78,17 @@ wildcard=$(start_instance t1 --bind 0.0.0.0) || exit 1
 check_soon "an IPv4 wildcard is adopted" 10 adopted t1 2
 check_all_reach "it serves IPv4 clients" "$wildcard" 5 198.18.0.50
 check_all_reach "the one for both families serves IPv6 clients" "$both" 5 2001:db8:198::50 --to 2001:db8:113::10
+
+# By services that are served: there is none that both would serve on another port.
+check_is "it is outranked for IPv4 clients" "$both" "$(outranked)"
+for LAB_SERVICES in "${LAB_SERVICES/port: 80$'\n'/port: 8080$'\n'}" "$LAB_SERVICES"; do
+	for router in r1 r2; do
+		configure $router
+		check "reload of $router" on $router limpet reload --end-affinities
+	done
+	[[ $LAB_SERVICES != *8080* ]] || check_soon "nobody is" 5 is_outranked ""
+done
+check_soon "it is again" 5 is_outranked "$both"
 
 for pid in $both $wildcard; do
 	kill "$pid"
