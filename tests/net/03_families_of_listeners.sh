@@ -42,7 +42,7 @@ check_is "the log does, once" 1 "$(limpetd_log t1 | grep -c "(pid $both), servic
 # who is outranked is found for an answer, too.
 said()
 {
-	limpetd_log t1 | grep -q "(pid $1)$2, service shop.*: new connections go to listeners"
+	limpetd_log t1 | grep -q "(pid $1)$2, service shop: new connections go to listeners"
 }
 is_released()
 {
@@ -62,6 +62,7 @@ check_soon "two are outranked" 10 adopted t1 4
 stop_limpetd t1
 start_limpetd t1 || exit 1
 check_soon "both are in one line of the next agent's" 5 said "$both" " and 1 more"
+check_is "and in no other" 1 "$(limpetd_log t1 | grep -c " more, service shop: ")"
 kill "$another"
 check_soon "one ends" 10 adopted t1 3
 
