@@ -3,6 +3,7 @@
 
   make ablate                        every rule of the table below; minutes
   make ablate RULES="barrier digest" only these
+  tests/model/ablate.py --check      only whether their texts are there; scripts/test does that
 
 A rule is switched off by a replacement in one file.  The text that is replaced has to be there exactly once: whoever changes the
 rule changes it here too.  With every rule on, no history may break a promise.  Prints, for each, the number of histories until a promise was broken, or that none was.
@@ -313,6 +314,20 @@ def switch_off(rule, arguments):
         return explore(tree, arguments.runs, arguments.limit)
 
 
+def check_texts(rules):
+    """A rule that was changed without its row here is not switched off by it any more."""
+    missing = 0
+    for rule in rules:
+        texts = {}
+        for file, old, new in [(rule.file, rule.old, rule.new), *ALSO.get(rule.name, [])]:
+            text = texts.get(file) or (ROOT / file).read_text(encoding="utf-8")
+            if text.count(old) != 1:
+                print(f"{rule.name}: {file} has not once: {old!r}", file=sys.stderr)
+                missing += 1
+            texts[file] = text.replace(old, new)
+    return 1 if missing else 0
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rules", nargs="*", help="names; all of them if none is given")
@@ -320,11 +335,14 @@ def main():
     parser.add_argument("--limit", type=int, default=120, help="seconds, at most")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--cc", default="gcc")
+    parser.add_argument("--check", action="store_true", help="only see whether the rules' texts are there")
     arguments = parser.parse_args()
     unknown = set(arguments.rules) - {rule.name for rule in RULES}
     if unknown:
         parser.error(f"no such rule: {', '.join(sorted(unknown))}")
     rules = [rule for rule in RULES if not arguments.rules or rule.name in arguments.rules]
+    if arguments.check:
+        return check_texts(rules)
     seen, what = switch_off(Rule("", "", "", "", ""), arguments)
     if seen is not False:
         print(f"with every rule on: {what}", file=sys.stderr)
