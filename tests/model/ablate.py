@@ -196,7 +196,7 @@ RULES = [
          "!router_mirror_affinities_in_sync(mirror)",
          "two rivals would both be refused, which breaks no promise; test_mirror_claims has the row"),
     Rule("grant-first", "what is granted and not published does not come first",
-         "sync/mirror_contests.c", "	if (comes_first(mirror, contest, best)) {", "	if (false) {"),
+         "sync/mirror_contests.c", "	granted = comes_first(mirror, contest, best);", "	granted = false;"),
     Rule("grant-void", "what is granted comes first though its target is down",
          "sync/mirror_contests.c", "			 !mirror_target_is_out(mirror, contest->tentative));", "			 true);",
          "one history in 20,000; test_mirror_claims has the row"),
@@ -206,11 +206,11 @@ RULES = [
          "sync/target_claims.c", "		if (!term_above(&affinity->term, &answer->term))",
          "		if (term_above(&answer->term, &affinity->term))"),
     Rule("published", "a grant, not its publication, displaces the former holder",
-         "sync/mirror_contests.c", "	install(mirror, contest, winner, clock);\n	if (contest->claims)",
+         "sync/mirror_contests.c", "	install(mirror, contest, winner, clock, granted);\n	if (contest->claims)",
          "	if (best && winner != best->target) {\n		struct claim *former = mirror_contest_claim(contest, best->target);\n"
          "		if (!former->told && mirror->peers[former->target]->open) {\n			former->told = true;\n"
          "			mirror_claim_reply(mirror, former, MESSAGE_LOST, &contest->tentative_term, 0);\n		}\n	}\n"
-         "	install(mirror, contest, winner, clock);\n	if (contest->claims)"),
+         "	install(mirror, contest, winner, clock, granted);\n	if (contest->claims)"),
     Rule("lost", "who has lost is not told",
          "sync/mirror_contests.c", "		mirror_claim_reply(mirror, claim, MESSAGE_LOST, &best->term, 0);", ""),
     Rule("lost-confirmed", "LOST is sent on the word of what is only remembered",
