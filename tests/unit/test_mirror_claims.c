@@ -245,6 +245,28 @@ static void granted_and_taken_over(void **state)
 	}
 }
 
+/* Who waits for that may have been granted the client by other routers, and asks no more. */
+static void waited_and_published(void **state)
+{
+	uint16_t first, second;
+
+	(void)state;
+	activate(1);
+	first = join("t1", 1);
+	second = join("t2", 1);
+	claims_game(first, 11, 0, false);
+	claims_game(second, 21, 0, true);
+	claim_in("game", second, 1, 21, (struct term){9, ROUTER + 1}, true);
+	ends_game(first);
+	activate(2);
+	answers_barrier(first, 2);
+	answers_barrier(second, 2);
+	passes(100);
+	assert_int_equal(answer_to(second)->type, 0);
+	assert_int_equal(affinity_in(1, 1)->clock, 9);
+	assert_false(affinity_in(1, 1)->granted);
+}
+
 /* Who waits for that may be gone before. */
 static void waited_and_ended(void **state)
 {
@@ -546,6 +568,7 @@ int main(void)
 		TEST(the_higher_term_wins),
 		TEST(the_same_term_twice),
 		TEST(granted_and_taken_over),
+		TEST(waited_and_published),
 		TEST(waited_and_ended),
 		TEST(what_is_remembered),
 		TEST(what_was_granted_is_remembered),
