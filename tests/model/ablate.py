@@ -228,7 +228,7 @@ RULES = [
     Rule("ask-anew", "a claim is answered once, not once a session",
          "sync/mirror_claims.c", "		mirror_claim_begin(claim);\n		claim->told = false;\n		mirror_claim_pend", "		claim->told = false;\n		mirror_claim_pend"),
     Rule("ask-id", "another request of the same target is taken for answered",
-         "sync/mirror_claims.c", "	if (claim->id != message->id)\n		mirror_claim_begin(claim);", "	;"),
+         "sync/mirror_claims.c", "	if (claim->id != message->id || published)\n		mirror_claim_begin(claim);", "	if (published)\n		mirror_claim_begin(claim);"),
     Rule("term-pinned", "a restarted target does not remember what is published",
          "sync/target_keys.c", "	if (!mirror->ops.published(mirror->context, key, id, &term))", "	if (true)"),
     Rule("refused-ends", "a refused affinity goes on",

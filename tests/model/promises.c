@@ -143,7 +143,7 @@ static unsigned long *known_residue(const struct node_router *router, const stru
 	bool guessed = forward_guessed(), lingered = forward_lingered();
 	/* Nobody has told the data plane that its agent is dead. It takes the tables for complete,
 	 * no longer believes what it has noted itself, and guesses. */
-	if ((guessed || lingered) && is_blind(router))
+	if ((guessed || lingered || forward_reported()) && is_blind(router))
 		return &world.statistics->blind_guess;
 	/* What lingers is of an older connection of this 4-tuple at the same target; so the forged
 	 * SYN seems to be the next one, and what was noted here to have ended. */
@@ -157,7 +157,8 @@ static unsigned long *known_residue(const struct node_router *router, const stru
 	    world.now_us * 1000 >= plane->role.since_ns + HOLD_NS)
 		return &world.statistics->hold_over;
 	/* The connection is new, and its target's silence has not been noticed yet. */
-	if (guessed && is_cut(router, conn->target) && now_ms() < conn->opened_ms + SILENCE_MS)
+	if ((guessed || lingered) && is_cut(router, conn->target) &&
+	    now_ms() < conn->opened_ms + SILENCE_MS)
 		return &world.statistics->hold_over;
 	/* A client has lost its memory, and the remnant was reported last, by a target that is
 	 * slow; or because it was hardly older. */

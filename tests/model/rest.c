@@ -3,6 +3,13 @@
  * go where they belong. */
 #include "world.h"
 
+/* Of a remnant the entry may point to what has ended after it, and lingers. */
+static bool is_remnants(const struct plane_connection *entry, const struct conn *conn)
+{
+	return entry->used && entry->value.state == CONNECTION_LINGERS &&
+	       conn->opened_ms < world.remnant_ms[conn->client][conn->port];
+}
+
 static void rest_connection(const struct node_router *router, unsigned int client,
 			    unsigned int port)
 {
@@ -11,11 +18,10 @@ static void rest_connection(const struct node_router *router, unsigned int clien
 	unsigned int at = open ? router_target_at(router, entry->value.target) : TARGETS;
 	bool wanted = false;
 
-	/* Of a remnant the entry may point to what has ended after it, and lingers. */
 	for (unsigned int i = 0; i < TARGETS; i++) {
 		const struct conn *conn = world.targets[i].sockets[client][port];
 
-		wanted |= conn && conn->client_open;
+		wanted |= conn && conn->client_open && !is_remnants(entry, conn);
 	}
 	if (wanted && !open)
 		violated("P5", "at rest r%u has no entry of c%u:%u", router->n, client, port);
@@ -71,7 +77,8 @@ static void rest_packets(struct node_router *router, unsigned int client, unsign
 	struct conn *conn = world.open[client][port];
 	int verdict;
 
-	if (!conn || conn->server != SERVER_OPEN || has_remnant(conn))
+	if (!conn || conn->server != SERVER_OPEN || has_remnant(conn) ||
+	    is_remnants(&router->plane.connections[client][port], conn))
 		return;
 	verdict = forward_packet(&router->plane, client, port, false, conn->sequence + 1,
 				 world.now_us * 1000);
