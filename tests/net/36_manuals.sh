@@ -8,7 +8,7 @@ set -u
 test_begin "Manual pages and make install"
 MANUALS=$LAB_ROOT/docs/man
 place=$(mktemp -d)
-trap 'rm -rf "$place"; test_end' EXIT
+trap 'status=$?; rm -rf "$place"; (exit "$status"); test_end' EXIT
 
 # page NAME.SECTION: as it is read, without the line breaks.
 page()
