@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """client.py: clients for the tests; each command prints one JSON object.
 
-  many      one connection after the other, from each source: which process answered
+  many      one connection after the other, from each source, with --stop again and again until
+            that appears: which process answered
   talk      one connection, some lines: what the server answered to each
   upload    N bytes: did the server get them
   download  N bytes at a rate: did they arrive, and how long was the longest gap
@@ -21,6 +22,7 @@ import argparse
 import asyncio
 import collections
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -80,19 +82,28 @@ class Conversation:
 
 def do_many(options):
     total, failed, errors, by_source = collections.Counter(), 0, collections.Counter(), {}
-    for source in sources(options.source):
+    everyone = [source for source in sources(options.source) for _ in range(options.count)]
+    for source in itertools.cycle(everyone) if options.stop else everyone:
         mine = by_source.setdefault(source, collections.Counter())
-        for _ in range(options.count):
-            try:
-                conversation = Conversation(connect(options, source))
-                pid = conversation.ask("who")
-                conversation.close()
-                total[pid] += 1
-                mine[pid] += 1
-            except OSError as error:
-                failed += 1
-                errors[str(error)] += 1
+        try:
+            conversation = Conversation(connect(options, source))
+            pid = conversation.ask("who")
+            conversation.close()
+            total[pid] += 1
+            mine[pid] += 1
+        except OSError as error:
+            failed += 1
+            errors[str(error)] += 1
+        if options.stop and has_to_stop(options):
+            break
     return {"answers": total, "failed": failed, "errors": errors, "by_source": by_source}
+
+
+def has_to_stop(options):
+    """Of one that goes on until --stop, after each connection: the first one says that it has begun."""
+    if not os.path.exists(options.opened):
+        open(options.opened, "w").close()
+    return os.path.exists(options.stop)
 
 
 def connect_avoiding(options):
