@@ -303,7 +303,7 @@ static void test_everywhere(void **state)
 	assert_int_equal(stage_ask_default(pair.server), 0);
 	start = now_ms();
 	assert_int_equal(limpet_affinity_wait(pair.server, 100), -ETIMEDOUT);
-	assert_in_range(now_ms() - start, 99, 1000);
+	assert_true(now_ms() - start >= 99);
 	grant.id = stage_status(pair.server).id - 1; /* of an earlier one */
 	bpf_map_update_elem(stage_map(STAGE_GRANT_MAP), &key, &grant, BPF_ANY);
 	assert_int_equal(stage_status(pair.server).state, LIMPET_AFFINITY_HERE);

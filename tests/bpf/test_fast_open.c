@@ -76,7 +76,7 @@ static void expect_bytes(int fd, const char *bytes)
 	char got[16];
 	ssize_t length = (ssize_t)strlen(bytes);
 
-	assert_int_equal(poll(&wait, 1, 10000), 1);
+	assert_int_equal(poll(&wait, 1, 20000), 1);
 	assert_int_equal(recv(fd, got, sizeof(got), 0), length);
 	if (length)
 		assert_memory_equal(got, bytes, (size_t)length);

@@ -174,11 +174,11 @@ static void test_successor_that_is_not_adopted(void **state)
 	stage_close(first);
 	assert_int_equal(stage_instance_load(0).connections, 0);
 	assert_int_equal(stage_client_connections(CLIENT, 0), 0);
-	assert_int_equal(poll(&(struct pollfd){.fd = second, .events = POLLIN}, 1, 1000), 1);
+	assert_int_equal(poll(&(struct pollfd){.fd = second, .events = POLLIN}, 1, 20000), 1);
 	server = accept4(second, NULL, NULL, SOCK_CLOEXEC);
 	assert_true(server >= 0);
 	assert_int_equal(send(client, "data", 4, MSG_NOSIGNAL), 4);
-	assert_int_equal(poll(&(struct pollfd){.fd = server, .events = POLLIN}, 1, 1000), 1);
+	assert_int_equal(poll(&(struct pollfd){.fd = server, .events = POLLIN}, 1, 20000), 1);
 	close(server);
 	for (unsigned int i = 0; i < 10; i++)
 		assert_true(stage_connect(stage_client(i), SERVICE4, 80) >= 0);

@@ -277,7 +277,7 @@ static void test_not_adopted(void **state)
 	(void)state;
 	client = stage_connect(CLIENT, SERVICE4, 80);
 	assert_true(stage_wait_connections(1));
-	assert_int_equal(poll(&(struct pollfd){.fd = listener, .events = POLLIN}, 1, 1000), 1);
+	assert_int_equal(poll(&(struct pollfd){.fd = listener, .events = POLLIN}, 1, 20000), 1);
 	server = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	assert_true(server >= 0);
 	assert_int_equal(stage_ask(server, 0, 0, 0), -EPERM);
