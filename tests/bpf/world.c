@@ -21,6 +21,7 @@
 
 #define LOOPBACK      1 /* what bpf_prog_test_run's packets come by */
 #define OTHER_IFINDEX 2
+#define STILL_NS      3000000 /* as much hurts no test */
 
 struct xdp_bpf *program;
 static struct router_service services[MAX_SERVICES];
@@ -43,12 +44,64 @@ static void empty(const struct bpf_map *map)
 		assert_int_equal(bpf_map_delete_elem(bpf_map__fd(map), key), 0);
 }
 
-uint64_t world_now_ns(void)
+static uint64_t clock_ns(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (uint64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* Of the thread that resets the world; the others' packets take their time. */
+static __thread uint64_t stands_since_ns;
+
+void world_stood_still(void)
+{
+	if (stands_since_ns)
+		stands_since_ns = clock_ns();
+}
+
+static void stand_still_of_all(uint64_t by_ns)
+{
+	struct router_role role;
+	uint32_t zero = 0;
+
+	flows_younger(by_ns);
+	assert_true(get(program->maps.role, &zero, &role));
+	/* What counts from the beginning does so still; another thread may be writing it. */
+	if (role.since_ns > 1)
+		put_role(role.role, role.epoch, role.since_ns + by_ns);
+	for (uint32_t number = SHOP; number <= PLAIN6; number++) {
+		struct router_service service = get_service(number);
+
+		service.since_ns += by_ns;
+		if (service.since_ns > by_ns)
+			put(program->maps.services, &number, &service);
+	}
+	for (uint32_t number = T1; number <= LOCAL; number++) {
+		struct target target = get_target(number);
+
+		target.since_ns += by_ns;
+		if (target.since_ns > by_ns)
+			put_target(number, &target);
+	}
+}
+
+void world_stand_still(void)
+{
+	uint64_t by_ns = stands_since_ns ? clock_ns() - stands_since_ns : 0;
+
+	if (by_ns < STILL_NS)
+		return;
+	by_ns &= ~((1ULL << HANDSHAKE_TICK_SHIFT) - 1); /* the same for all */
+	stand_still_of_all(by_ns);
+	world_stood_still();
+}
+
+uint64_t world_now_ns(void)
+{
+	world_stand_still();
+	return clock_ns();
 }
 
 struct address world_address(const char *text)
@@ -352,5 +405,6 @@ int world_reset(void **state)
 	put_peaceful_target(LOCAL, "self", ROUTER, 0, TARGET_LOCAL);
 	put_role(ROLE_ACTIVE, 1, 1);
 	put_sync(1, 1, 1);
+	stands_since_ns = clock_ns();
 	return 0;
 }

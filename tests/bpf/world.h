@@ -38,6 +38,9 @@ int world_unload(void **state);
 int world_reset(void **state);
 
 uint64_t world_now_ns(void);
+/* Time passes only where a test says so, not while the machine stands still or is slow: between two
+ * packets, all that has a time becomes younger by what has passed. */
+void world_stand_still(void);
 struct address world_address(const char *text);
 
 /* What user space changes whole. */

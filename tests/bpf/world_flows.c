@@ -203,6 +203,16 @@ void age_handshakes(uint64_t by_ns)
 			handshake_sets[i].since[way] -= by;
 }
 
+void flows_younger(uint64_t by_ns)
+{
+	for (uint32_t i = 0; i < SETS; i++) {
+		for (int way = 0; way < HANDSHAKE_WAYS; way++)
+			handshake_sets[i].since[way] += by_ns >> HANDSHAKE_TICK_SHIFT;
+		for (int way = 0; way < SIGHTING_WAYS; way++)
+			sighting_sets[i].first_ns[way] += by_ns;
+	}
+}
+
 void change_families(void)
 {
 	for (uint32_t i = 0; i < SETS; i++)

@@ -39,8 +39,10 @@ uint32_t run_packet(const struct frame *in, struct frame *out)
 	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = in->byte, .data_size_in = in->length,
 		    .data_out = out->byte, .data_size_out = sizeof(out->byte), .repeat = 1);
 
+	world_stand_still();
 	assert_int_equal(bpf_prog_test_run_opts(bpf_program__fd(program->progs.xdp_limpet), &run),
 			 0);
+	world_stood_still();
 	out->length = run.data_size_out;
 	return run.retval;
 }

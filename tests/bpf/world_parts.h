@@ -4,6 +4,7 @@
 #define LIMPET_TEST_WORLD_PARTS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #define PRESENT_BITS 4
 
@@ -19,6 +20,10 @@ bool get(const struct bpf_map *map, const void *key, void *value);
 void flows_size(void);
 int flows_map(void);
 void flows_unmap(void);
+/* From now on. */
+void world_stood_still(void);
+/* All that is noted is younger by so much. */
+void flows_younger(uint64_t by_ns);
 /* XDP has seen nothing; the agent has been told nothing. */
 void flows_forget(void);
 void empty_crht(void);
