@@ -19,6 +19,12 @@ explained()
 	on r1 limpet explain 198.18.9.1 shop-tls | grep -qF "$1"
 }
 
+other_is_served()
+{
+	[ "$(show r1 services "[s['ready_instances'] for s in d if s['name'] == 'shop-tls']")" = "[1]" ]
+}
+
+check_soon "r1 knows that t2 serves the other service" 5 other_is_served
 check_soon "r1 knows that t1 does not serve the other service" 5 \
 	explained "which has no listener for this service"
 check_all_reach "the affinity holds for the service that t1 serves" "$pid" 20 198.18.9.1

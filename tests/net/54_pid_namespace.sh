@@ -39,8 +39,8 @@ has_affinity()
 }
 
 wait_until 10 "both processes to be adopted" instances_are t1 2 || exit 1
-check_soon "r1 takes t1 for up" 10 router_is_ready r1
-check "a client asks for its affinity" on client curl -sf --max-time 5 -o /dev/null http://203.0.113.10/login
+check_soon "r1 knows them" 10 router_knows r1 t1 2
+check "a client asks for its affinity" on client curl -sf --max-time 20 -o /dev/null http://203.0.113.10/login
 check_soon "and has it" 5 has_affinity
 check_own limpetd "$(on t1 limpet show instances --json)"
 echo >"$HERE/go"
