@@ -78,6 +78,7 @@ link set eth1 up
 link set other up
 link set eth1 xdp object $LAB_BUILD/tests/net/pass.bpf.o section xdp
 END
+wait_until 10 "eth1 to be up" on r2 grep -qx up /sys/class/net/eth1/operstate || exit 1
 sed -i 's/interfaces: \[eth0\]/interfaces: [eth0, eth1]/' "$LAB_DIR/r2/etc/limpet.yaml"
 before=$(state_of_r2)
 said=$(on r2 limpet load 2>&1)
@@ -88,4 +89,4 @@ check_is "no program, link, pin or map is another" "" "$(diff <(echo "$before") 
 on r2 ip link set eth1 xdp off || exit 1
 check "load without it" on r2 limpet load
 check_is "both are attached" 2 "$(on r2 ip link show | grep -c 'prog/xdp')"
-check "r2 is ready" router_is_ready r2
+check_soon "r2 is ready" 10 router_is_ready r2

@@ -26,7 +26,7 @@ said()
 	grep -q "service address $1 has been removed from lo, not by Limpet" "$LAB_DIR/t1/limpetd.log"
 }
 
-check "they are there" on_lo 203.0.113.10 2001:db8:113::10
+check_soon "they are there" 5 on_lo 203.0.113.10 2001:db8:113::10
 on t1 ip address add 192.0.2.1/32 dev lo || exit 1
 on t1 ip address del 192.0.2.1/32 dev lo || exit 1
 on t1 ip address del 203.0.113.10/32 dev lo || exit 1
@@ -46,7 +46,23 @@ check_json "over IPv6, too" "d['failed'] == 0" \
 for _ in {1..50}; do
 	printf 'address %s 203.0.113.10/32 dev lo\n' del add
 done >"$LAB_DIR/anew"
-check "whoever sets an address anew is not disturbed" on t1 ip -batch "$LAB_DIR/anew"
+# Who takes longer than a second over it, on a busy machine, may be.
+set_anew()
+{
+	local start=${EPOCHREALTIME/./}
+
+	on t1 ip -batch "$LAB_DIR/anew" && return 0
+	((${EPOCHREALTIME/./} - start < 900000)) || echo "too late"
+	return 1
+}
+for _ in {1..5}; do
+	said=$(set_anew 2>&1)
+	status=$?
+	[ "${said##*$'\n'}" = "too late" ] || break
+	check_soon "it took too long: once more" 5 on_lo 203.0.113.10
+done
+[ "$status" -eq 0 ] || complain "$said"
+check_is "whoever sets an address anew is not disturbed" 0 "$status"
 check "nor whoever takes all away" on t1 ip address flush dev lo
 check_soon "and all are back" 5 on_lo 203.0.113.10 2001:db8:113::10
 check "unload" on t1 limpet unload
