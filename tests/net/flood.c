@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * flood SECONDS PORT ADDRESS [pairs]: SYNs from addresses that are nobody's (198.19.0.0/16), as
- * fast as one core can; with `pairs` each is followed by the ACK of a handshake that never was.
- * Prints
- * {"sent": …, "ms": …}. IPv4, by a raw socket.
+ * fast as one core can, so long or until SIGTERM; with `pairs` each is followed by the ACK of a
+ * handshake that never was. Prints {"sent": …, "ms": …}. IPv4, by a raw socket.
  */
 #include <arpa/inet.h>
 #include <netinet/ip.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -22,6 +22,14 @@ struct packet {
 	struct iphdr ip;
 	struct tcphdr tcp;
 };
+
+static volatile sig_atomic_t over;
+
+static void end_flood(int number)
+{
+	(void)number;
+	over = 1;
+}
 
 static uint64_t now_ms(void)
 {
@@ -82,6 +90,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: flood SECONDS PORT ADDRESS [pairs], as root\n");
 		return 2;
 	}
+	signal(SIGTERM, end_flood);
 	to.sin_port = htons((uint16_t)atoi(argv[2]));
 	end = start + (uint64_t)atoi(argv[1]) * 1000;
 	for (int i = 0; i < BATCH; i++) {
@@ -91,7 +100,7 @@ int main(int argc, char **argv)
 						      .msg_iov = &parts[i],
 						      .msg_iovlen = 1};
 	}
-	while (now_ms() < end) {
+	while (!over && now_ms() < end) {
 		int sent;
 
 		for (int i = 0; i < BATCH; i++)
