@@ -30,18 +30,24 @@ lines()
 	limpetd_log r1 | grep -c "$1"
 }
 
-client_start held hold --source 198.18.1.1-60 --count 560 --interval 1
-wait_until 60 "560 connections" client_is_open held || exit 1
+# So few are too many that, of those that are noted alone, hardly ever three meet in one place of
+# `handshakes`, which has room for two: once in two million times.
+client_start held hold --source 198.18.1.1-60 --count 522 --interval 1
+wait_until 60 "522 connections" client_is_open held || exit 1
 opened=$SECONDS
-check_soon "48 of them have no entry at r1" 5 missing_are 48
-check "metrics say so" grep -qF 'limpet_table_waiting_entries{table="connections"} 48' \
-	<<<"$(on r1 curl -s --unix-socket /run/limpet/control.sock http://limpet/metrics)"
+check_soon "10 of them have no entry at r1" 5 missing_are 10
+metrics_say_so()
+{
+	on r1 curl -s --unix-socket /run/limpet/control.sock http://limpet/metrics |
+		grep -qF 'limpet_table_waiting_entries{table="connections"} 10'
+}
+check_soon "metrics say so" 5 metrics_say_so
 check_soon "r1 is not ready, and says why" 5 not_ready
 check_is "limpet ready" 1 "$(on r1 limpet ready >/dev/null 2>&1; echo $?)"
 wait_until 30 "their flows to be older than a note is believed" noted_for_longer_than_believed
 client_round held || exit 1
 report=$(client_end held)
-check_json "no connection broke" "d['opened'] == 560 and d['broken'] == []" "$report"
+check_json "no connection broke" "d['opened'] == 522 and d['broken'] == []" "$report"
 check_is "no flow was given up" 0 "$(counter r1 flow_expired)"
 for guess in guess_noted guess_affinity guess_distributed guess_unsynced; do
 	check_is "$guess" 0 "$(counter r1 $guess)"

@@ -10,7 +10,7 @@ test_begin "targets' tables are full"
 
 lab_up || exit 1
 for node in t1 t2; do
-	echo "tables: { connections: 64 }" >>"$LAB_DIR/$node/etc/limpet.yaml"
+	echo "tables: { connections: 2 }" >>"$LAB_DIR/$node/etc/limpet.yaml"
 done
 lab_serve && start_instances 1 || exit 1
 
@@ -44,11 +44,12 @@ some_are_left_out()
 	[ "$(counter t1 track_full)" -gt 0 ] && [ "$(counter t2 track_full)" -gt 0 ]
 }
 
-client_start held hold --source 198.18.1.1-60 --count 260 --interval 1
+# So few that, of those that are noted alone, hardly ever three meet in one place of `handshakes`,
+# which has room for two: about once in two million times.
+client_start held hold --source 198.18.1.1-60 --count 0 --each 4 --interval 1
 since=$SECONDS
 check "both targets have left some out" some_are_left_out
-check_is "the routers know of those that have found room" 128 \
-	"$(show r1 connections 'sum(c["state"] == "open" for c in d)')"
+check_soon "the routers know of those that have found room" 10 connections_are r1 4
 check_soon "r1 is not ready, and says why" 5 not_ready
 check_is "limpet ready" 1 "$(on r1 limpet ready >/dev/null 2>&1; echo $?)"
 wait_until 30 "their flows to be older than a note is believed" noted_for_longer_than_believed
@@ -62,7 +63,7 @@ kill_limpetd t2 && start_limpetd t2 || exit 1
 check_soon "t2's agent, started anew, says so, too" 10 not_ready
 client_round held || exit 1
 check_is "nothing was guessed then" 0 "$(guesses)"
-check_json "no connection broke" "d['opened'] == 260 and d['broken'] == []" "$(client_end held)"
+check_json "no connection broke" "d['opened'] >= 8 and d['broken'] == []" "$(client_end held)"
 check_soon "r1 is ready again" 30 router_is_ready r1
 for node in t1 t2; do
 	check "$node: the log says that there is room again" \

@@ -243,12 +243,21 @@ async def watch_rounds(held, path):
         await asyncio.sleep(0.02)  # this is the poll
 
 
+def served_by_two(held, each):
+    served = collections.Counter(connection.pid for connection in held)
+    return len(served) > 1 and min(served.values()) >= each
+
+
 async def hold(options):
     list_of_sources = sources(options.source)
     held = [Held(options, list_of_sources[number % len(list_of_sources)], number)
             for number in range(options.count)]
     for connection in held:
         await connection.open()
+    while options.each and not served_by_two(held, options.each):
+        number = len(held)
+        held.append(Held(options, list_of_sources[number % len(list_of_sources)], number))
+        await held[-1].open()
     open(options.opened, "w").close()
     rounds = asyncio.create_task(watch_rounds(held, options.round)) if options.round else None
     await asyncio.gather(*(connection.run() for connection in held))
@@ -348,6 +357,8 @@ def main():
     parser.add_argument("--source", default="198.18.0.1")
     parser.add_argument("--count", type=int, default=1)
     parser.add_argument("--bytes", type=int, default=1_000_000)
+    parser.add_argument("--each", type=int, default=0,
+                        help="of hold: more than --count, until two processes have so many each")
     parser.add_argument("--rate", type=int, default=0)
     parser.add_argument("--timeout", type=float, default=60)
     parser.add_argument("--interval", type=float, default=0.3, help="of hold, seconds")
