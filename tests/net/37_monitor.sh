@@ -26,7 +26,7 @@ declare -A marks=()
 
 says()
 {
-	check_soon "$1: $2" 5 seen "$1" "$3"
+	check_soon "$1: $2" 15 seen "$1" "$3"
 }
 
 for node in r1 t1 t2; do

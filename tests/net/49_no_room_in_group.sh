@@ -30,7 +30,7 @@ check_soon "3 are not, and limpet names them" 5 refused_are 3
 check_is "the log, too" 3 "$(refusals)"
 
 stop_process TERM "$(cat "$LAB_DIR/t1/first.pid")" || exit 1
-check_soon "when 4 have gone, the 3 are adopted" 5 instances_are t1 255
+check_soon "when 4 have gone, the 3 are adopted" 20 instances_are t1 255
 check "and no more named" refused_are 0
 check_is "the log has no more to say of them" 3 "$(refusals)"
 check "one more" start_instance t1

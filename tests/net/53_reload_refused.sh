@@ -80,8 +80,8 @@ state_is()
 check "r2, standby, has not asked for tables" eval '! router_is_ready r2'
 sed -i 's/standby_sync: on-failure/standby_sync: continuous/' "$(file r2)"
 check "r2: reload" on r2 limpet reload
-check_soon "r2 has asked, and is ready" 5 router_is_ready r2
+check_soon "r2 has asked, and is ready" 20 router_is_ready r2
 sed -i 's/^  listen:/  dead_time: 2s\n&/' "$(file r1)"
 check "r1: reload" on r1 limpet reload
 node_kill t2
-check_soon "t2 is dead after the dead_time of the reload" 10 state_is dead
+check_soon "t2 is dead after the dead_time of the reload" 20 state_is dead

@@ -110,7 +110,7 @@ r1_is_forgotten()
 {
 	[ "$(show r2 targets '" ".join(sorted(t["name"] for t in d))')" = "r2 t1" ] && router_is_ready r2
 }
-check_soon "r2 has been told" 5 r1_is_forgotten
+check_soon "r2 has been told" 10 r1_is_forgotten
 check_json "its client is served elsewhere, as all are" "not d['failed'] and '${process[r1]}' not in d['answers']" \
 	"$(client many --source "${client[r1]}" --count 30)"
 unset "client[r1]"
