@@ -130,7 +130,7 @@ static int peer_start(const struct peer *peer, pid_t *pid)
 	assert_true(*pid >= 0);
 	if (*pid == 0) {
 		close(pair[0]);
-		alarm(20);
+		alarm(100);
 		_exit(peer_run(peer, pair[1]));
 	}
 	close(pair[1]);

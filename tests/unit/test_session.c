@@ -18,8 +18,8 @@
 #include "session.h"
 #include "session_peer.h"
 
-#define PATIENCE_MS 18000 /* less than the peer's */
-#define BULK	    (10 * 1024 * 1024)
+#define PATIENCE_MS 60000 /* less than the peer's */
+#define BULK	    (2 * 1024 * 1024)
 
 static struct agent agent;
 static struct config config;
