@@ -37,19 +37,23 @@ changed_services()
 
 # What meets a service or a target while that is being written is dropped, counted (drop_not_serving,
 # drop_no_next_hop) and sent again. These are of what has been written.
-wrong()
+refused()
 {
-	local name
+	counter r1 refused_no_instance
+}
 
-	for name in drop_no_target refused_no_instance; do
-		printf '%s %s ' "$name" "$(counter r1 "$name")"
-	done
+# While the targets' tables are on the way, a flow that was not reported yet may find no place to be
+# noted in (flow_full); its packets are then guessed, or dropped while there is nobody to guess among.
+without_target()
+{
+	echo $(($(counter r1 drop_no_target) - $(counter r1 flow_full)))
 }
 
 client_start held hold --source 198.18.1.1-50 --count 100
 asked=$(ask_affinity 198.18.9.1) || fail "a client gets an affinity"
 services=$LAB_SERVICES
-before=$(wrong)
+before=$(refused)
+found=$(without_target)
 client_start new many --source 198.18.4.1-200 --count 10
 
 for ((turn = 1; turn <= RELOADS; turn++)); do
@@ -68,7 +72,9 @@ report=$(client_end new) || fail "the new clients end"
 check_json "new connections were made all the while, and each was served" \
 	"d['failed'] == 0 and sum(d['answers'].values()) > 10 * $RELOADS" "$report"
 say "  $(json 'sum(d["answers"].values())' <<<"$report") of them"
-check_is "no packet found no target, no SYN was refused" "$before" "$(wrong)"
+check_is "no SYN was refused" "$before" "$(refused)"
+check "no packet found no target, but of flows that could not be noted" \
+	test "$(without_target)" -le "$found"
 say "  dropped: $(counter r1 drop_not_serving) by a service, $(counter r1 drop_no_next_hop) by a target that was being written"
 check_all_reach "the affinity holds" "$asked" 20 198.18.9.1
 report=$(client_end held) || fail "the clients end"
