@@ -35,6 +35,7 @@ struct question {
 /* The role and how far the targets' tables are here. */
 struct standing {
 	__u64 since_ns;
+	__u64 missing_since_ns; /* not in sync since then; not before since_ns */
 	bool active;
 	bool in_sync; /* at an active router: what nobody has reported is nobody's */
 	bool affinities_in_sync;
@@ -54,6 +55,9 @@ static __always_inline void get_standing(struct standing *standing)
 	standing->active = own->role == ROLE_ACTIVE;
 	current = sync->epoch == own->epoch;
 	standing->in_sync = standing->active && current && sync->in_sync;
+	standing->missing_since_ns = own->since_ns;
+	if (current && sync->missing_since_ns > own->since_ns)
+		standing->missing_since_ns = sync->missing_since_ns;
 	standing->affinities_in_sync = current && sync->affinities_in_sync;
 }
 
@@ -175,13 +179,14 @@ not_serving:
 	return CHOICE_DROP;
 }
 
-/* Targets' tables are still missing: what is not known for certain is held. */
-static __always_inline bool holds(const struct question *question, const struct standing *standing)
+/* Targets' tables are missing, `since_ns` then: what is not known for certain is held, for so long.
+ */
+static __always_inline bool holds(const struct question *question, const struct standing *standing,
+				  __u64 since_ns)
 {
 	if (standing->in_sync)
 		return false;
-	return !standing->active ||
-	       question->now_ns < standing->since_ns + question->settings->hold_ns;
+	return !standing->active || question->now_ns < since_ns + question->settings->hold_ns;
 }
 
 /* From now on it is this flow's target, before any report. What was read of the tables until now is
@@ -219,7 +224,7 @@ static __noinline int choose_unknown(const struct question *question, __u32 over
 	int choice;
 
 	get_standing(&standing);
-	if (holds(question, &standing)) {
+	if (holds(question, &standing, standing.missing_since_ns)) {
 		count(COUNT_HELD_UNKNOWN);
 		return CHOICE_DROP;
 	}
@@ -263,14 +268,14 @@ note:
 	return choice;
 }
 
-/* What has ended and lingers may have begun anew, through another router, at a target that has not
- * sent its table. */
+/* What has ended and lingers may have begun anew, through another router before this one became
+ * active, at a target that has not sent its table. */
 static __noinline bool lingers_in_doubt(const struct question *question)
 {
 	struct standing standing;
 
 	get_standing(&standing);
-	return holds(question, &standing);
+	return holds(question, &standing, standing.since_ns);
 }
 
 /* Noted before this router's role, the service's number or the target's number began to mean what

@@ -484,6 +484,7 @@ struct sync_state {
 	__u32 affinities_in_sync; /* every target of the roster that is not down has sent its
 				     affinities */
 	__u32 missing;		  /* targets of the roster that are not in sync */
+	__u64 missing_since_ns;	  /* CLOCK_MONOTONIC; not in_sync since then; 0: in sync */
 };
 
 /* ------------------------------------------------------------------------------------------------
@@ -787,7 +788,7 @@ LAYOUT_SIZE(sighting_set, 64);
 LAYOUT_SIZE(router_connection, 4);
 LAYOUT_SIZE(router_affinity, 16);
 LAYOUT_SIZE(router_role, 16);
-LAYOUT_SIZE(sync_state, 16);
+LAYOUT_SIZE(sync_state, 24);
 LAYOUT_SIZE(target_service, 80);
 LAYOUT_SIZE(group_key, 20);
 LAYOUT_SIZE(group, 8 + 8 * MAX_MEMBERS);

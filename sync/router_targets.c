@@ -345,6 +345,14 @@ static void write_sync(struct router_part *router, const struct sync_state *stat
 	router->sync_state = *state;
 }
 
+static __u64 missing_since_ns(const struct router_part *router, bool in_sync)
+{
+	if (in_sync)
+		return 0;
+	return router->sync_state.missing_since_ns ? router->sync_state.missing_since_ns
+						   : agent_now_ms() * 1000000;
+}
+
 void router_update(struct router_part *router)
 {
 	struct sync_state state = {
@@ -354,6 +362,7 @@ void router_update(struct router_part *router)
 		.missing = router_mirror_missing(router->mirror),
 	};
 
+	state.missing_since_ns = missing_since_ns(router, state.in_sync);
 	router->updated_ms = agent_now_ms();
 	/* "Not in sync" is said before what follows from it, "in sync" after what it rests on. */
 	if (!state.in_sync)

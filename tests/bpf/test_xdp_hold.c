@@ -48,6 +48,17 @@ static void test_held(void **state)
 	check_held("in sync, but in an epoch to come");
 	put_role(ROLE_ACTIVE, 2, now - 29 * SECOND_NS);
 	check_held("for 30 s");
+	put_role(ROLE_ACTIVE, 2, 1);
+	put_missing(2, now - 29 * SECOND_NS);
+	check_held("active for long, and a target has been missing for 29 s");
+	put_missing(1, now - 29 * SECOND_NS);
+	EXPECT_DROP("that was another epoch's", ACK(), SERVICE, COUNT_HELD_SIGHTING);
+	put_missing(2, now - 30 * SECOND_NS);
+	EXPECT_DROP("for 30 s: guessed, when it has been seen for long enough", ACK(), SERVICE,
+		    COUNT_HELD_SIGHTING);
+	assert_int_equal(age_sightings(SIGHTING_NS), 1);
+	EXPECT("RST", SEGMENT(TCP_RST), XDP_TX, TO_T3(SEGMENT(TCP_RST)), SERVICE,
+	       COUNT_GUESS_UNSYNCED, COUNT_FORWARDED_PACKETS);
 	put_sync(2, 1, 1);
 	EXPECT_DROP("in sync: a matter of sight", ACK(), SERVICE, COUNT_HELD_SIGHTING);
 	put_connection(CLIENT, 40000, SHOP, T1, CONNECTION_OPEN);

@@ -279,6 +279,16 @@ void put_sync(uint32_t epoch, uint32_t in_sync, uint32_t affinities_in_sync)
 	put(program->maps.sync_state, &(uint32_t){0}, &value);
 }
 
+void put_missing(uint32_t epoch, uint64_t since_ns)
+{
+	struct sync_state value = {.epoch = epoch,
+				   .affinities_in_sync = 1,
+				   .missing = 1,
+				   .missing_since_ns = since_ns};
+
+	put(program->maps.sync_state, &(uint32_t){0}, &value);
+}
+
 void put_router(const char *address)
 {
 	struct address key = world_address(address);

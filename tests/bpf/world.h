@@ -65,6 +65,7 @@ void put_ready(uint32_t service, uint32_t ready_instances);
 void put_unserved(uint32_t service, uint16_t target, bool is); /* of all targets, this one alone */
 void put_role(uint32_t role, uint32_t epoch, uint64_t since_ns);
 void put_sync(uint32_t epoch, uint32_t in_sync, uint32_t affinities_in_sync);
+void put_missing(uint32_t epoch, uint64_t since_ns); /* not in sync since then */
 void put_connection(const char *client, uint16_t port, uint16_t service, uint16_t target,
 		    enum connection_state state);
 void put_affinity(const char *client, uint16_t scope, uint16_t target);

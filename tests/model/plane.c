@@ -417,4 +417,8 @@ void router_publish(struct node_router *router)
 	sync->in_sync = router_mirror_in_sync(router->mirror);
 	sync->affinities_in_sync = router_mirror_affinities_in_sync(router->mirror);
 	sync->missing = router_mirror_missing(router->mirror);
+	if (sync->in_sync)
+		sync->missing_since_ns = 0;
+	else if (!sync->missing_since_ns)
+		sync->missing_since_ns = world.now_us * 1000;
 }

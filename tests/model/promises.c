@@ -154,7 +154,8 @@ static unsigned long *known_residue(const struct node_router *router, const stru
 		return &world.statistics->given_up;
 	/* hold_time is over, and more than one target is missing. */
 	if (forward_guessed_missing() && !(flags_of(router, conn->target) & TARGET_IN_SYNC) &&
-	    world.now_us * 1000 >= plane->role.since_ns + HOLD_NS)
+	    world.now_us * 1000 >= plane->role.since_ns + HOLD_NS &&
+	    world.now_us * 1000 >= plane->sync_state.missing_since_ns + HOLD_NS)
 		return &world.statistics->hold_over;
 	/* The connection is new, and its target's silence has not been noticed yet. */
 	if ((guessed || lingered) && is_cut(router, conn->target) &&
