@@ -53,7 +53,7 @@ instance_pids()
 	for file in "$LAB_DIR/$1"/instance.*.pid; do
 		[ -e "$file" ] || continue
 		pid=$(<"$file")
-		process_is_gone "$pid" || echo "$pid"
+		! process_lives_on "$1" "$pid" || echo "$pid"
 	done
 	for file in "$LAB_DIR/$1"/example.*.pid; do
 		[ ! -e "$file" ] || pgrep -P "$(<"$file")"
@@ -87,7 +87,8 @@ start_examples()
 
 stop_example()
 {
-	stop_process TERM "$(cat "$LAB_DIR/$1/example.${2:-c}.pid")"
+	stop_process TERM "$(cat "$LAB_DIR/$1/example.${2:-c}.pid")" &&
+		rm "$LAB_DIR/$1/example.${2:-c}.pid"
 }
 
 instances_are()
@@ -102,9 +103,14 @@ adopted()
 
 	instances_are "$1" "$2" || return 1
 	for node in r1 r2; do
-		! limpetd_is_up "$node" || [ "$LAB_MODE" != continuous ] ||
-			router_knows "$node" "$1" "$2" || return 1
+		! router_keeps_up "$node" || router_knows "$node" "$1" "$2" || return 1
 	done
+}
+
+# In the on-failure mode a standby does not.
+router_keeps_up()
+{
+	limpetd_is_up "$1" && { [ "$LAB_MODE" = continuous ] || router_is_active "$1"; }
 }
 
 # router_knows ROUTER TARGET N: that the target is up, its path is fine and it has N instances ready.
@@ -154,6 +160,12 @@ client_is_open()
 	[ -e "$LAB_DIR/client/$1.open" ] || process_is_gone "$(cat "$LAB_DIR/client/$1.pid")"
 }
 
+# Once it was connected: before, it may not have entered its node yet.
+client_has_ended()
+{
+	! process_lives_on client "$(cat "$LAB_DIR/client/$1.pid")"
+}
+
 client_round()
 {
 	touch "$LAB_DIR/client/$1.round"
@@ -165,8 +177,7 @@ client_end()
 	local name=$1
 
 	touch "$LAB_DIR/client/$name.stop"
-	wait_until 90 "client $name to end" process_is_gone "$(cat "$LAB_DIR/client/$name.pid")" ||
-		return 1
+	wait_until 90 "client $name to end" client_has_ended "$name" || return 1
 	cat "$LAB_DIR/client/$name.log"
 }
 

@@ -72,12 +72,11 @@ limpetd_pid()
 	cat "$LAB_DIR/$1/limpetd.pid" 2>/dev/null
 }
 
-# A child of this shell that has died stays in /proc until it is waited for: look at its state.
 limpetd_is_up()
 {
 	local pid
 
-	pid=$(limpetd_pid "$1") && [ -n "$pid" ] && ! process_is_gone "$pid"
+	pid=$(limpetd_pid "$1") && [ -n "$pid" ] && process_lives_on "$1" "$pid"
 }
 
 limpetd_answers()
@@ -176,6 +175,11 @@ counter()
 counter_is_above()
 {
 	[ "$(counter "$1" "$2")" -gt "$3" ]
+}
+
+router_is_active()
+{
+	[ "$(on "$1" limpet status --json | json 'd["router"]["role"]')" = active ]
 }
 
 router_is_ready()

@@ -81,12 +81,19 @@ run_on()
 	disown
 }
 
+# A child of this shell that has died stays in /proc until it is waited for: look at its state.
 process_is_gone()
 {
 	local state
 
 	state=$(sed 's/.*) \(.\).*/\1/' "/proc/$1/stat" 2>/dev/null) || return 0
 	[ -z "$state" ] || [ "$state" = Z ]
+}
+
+# process_lives_on NODE PID: that one, not another process that has its number by now.
+process_lives_on()
+{
+	grep -qsE "^0::.*/limpet-lab/$LAB_NAME/$1(/|\$)" "/proc/$2/cgroup" && ! process_is_gone "$2"
 }
 
 # stop_process SIGNAL PID: and wait until it is gone.
