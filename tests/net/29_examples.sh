@@ -11,8 +11,11 @@ LAB_TARGETS=1
 lab_up || exit 1
 start_example t1 1 c
 on t1 ip address add 203.0.113.10/32 dev lo
-check_soon "without Limpet they serve as ever" 5 \
-	grep -q 'affinity=unknown error=ENOPROTOOPT' <(on t1 curl -s http://203.0.113.10/login)
+without_limpet()
+{
+	on t1 curl -s http://203.0.113.10/login | grep 'affinity=unknown error=ENOPROTOOPT'
+}
+check_soon "without Limpet they serve as ever" 5 without_limpet
 stop_example t1 c || exit 1
 on t1 ip address del 203.0.113.10/32 dev lo
 lab_serve || exit 1
