@@ -26,6 +26,7 @@ in_no_socket()
 }
 
 client_start half finish --source 198.18.0.1 --bytes 2000000
+check_soon "r1's table is the union of the targets'" 5 table_is_union r1
 check "half closed, it is open to the router" router_says 198.18.0.1 open
 report=$(client_end half)
 check_json "the client saw the server close and could send everything" "d['ended']" "$report"

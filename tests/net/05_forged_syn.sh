@@ -19,6 +19,9 @@ victim=$(show r1 connections 'd[0]["target"]')
 asked=$(ask_affinity 198.18.0.1 --avoid "$avoid") || fail "the client gets an affinity elsewhere"
 say "  the connection is at $victim, the affinity at $(node_of_pid "$asked")"
 
+# What the client has closed is told, too.
+check_soon "the router's table is the union of the targets'" 5 table_is_union r1
+check_soon "with the one connection" 5 connections_are r1 1
 before=$(table r1)
 report=$(client_end victim)
 check_json "the connection lives on at its process" "d['after'] == [d['pid']]" "$report"

@@ -17,6 +17,12 @@ service_for()
 	[[ $1 = *:* ]] && echo 2001:db8:113::10 || echo 203.0.113.10
 }
 
+# Once both targets have joined it, as a standby.
+says_why()
+{
+	on r2 limpet ready 2>&1 | grep "missing t1, t2; .*on-failure.*when it becomes active"
+}
+
 before_failure()
 {
 	local client
@@ -33,8 +39,7 @@ before_failure()
 		check_soon "r2 knows the same" 5 table_is_union r2
 	else
 		check_is "r2 knows nothing" "" "$(table r2)"
-		check "limpet ready says why" grep -q "missing t1, t2; .*on-failure.*when it becomes active" \
-			<<<"$(on r2 limpet ready 2>&1)"
+		check_soon "limpet ready says why" 5 says_why
 	fi
 }
 

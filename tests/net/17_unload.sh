@@ -16,7 +16,16 @@ state_of()
 		ls -A /sys/fs/bpf' 2>/dev/null | sed 's/expires [0-9]*sec//'
 }
 
+# The kernel says so a moment after the link was set up.
+link_is_up()
+{
+	on "$1" ip -o link show eth0 | grep 'state UP' && on "$1" ip -o -6 address show dev eth0 | grep fe80:
+}
+
 lab_up || exit 1
+for node in r1 r2 t1 t2; do
+	wait_until 5 "the link of $node" link_is_up $node || exit 1
+done
 move_address r1
 declare -A before
 for node in r1 r2 t1 t2; do

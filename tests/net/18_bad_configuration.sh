@@ -10,6 +10,11 @@ test_begin "each wrong configuration gives one clear line and changes nothing"
 lab_up && lab_serve && start_instances 1 || exit 1
 good=$LAB_DIR/r1/etc/limpet.yaml
 cp "$good" "$LAB_DIR/good.yaml"
+both_are_served()
+{
+	[ "$(show r1 services "[s['ready_instances'] for s in d if s['name'] in ('shop', 'shop6')] == [2, 2]")" = true ]
+}
+wait_until 5 "the instances of each service at r1" both_are_served || exit 1
 before=$(on r1 limpet show services --json)
 
 # row NODE WHAT SED-SCRIPT WORDS: the file after the script is refused, in one line with these words.

@@ -6,7 +6,7 @@ set -u
 . "$(dirname "$0")/../../scripts/lab-lib.sh"
 test_begin "a lab that was abandoned is removed by the next"
 
-abandoned=test-abandoned
+abandoned=test-abandoned-$$
 LIMPET_LAB=$abandoned bash -c '. "$1/scripts/lab-lib.sh"
 	LAB_OWNER=$$:$(process_start_time $$)
 	LAB_TARGETS=1

@@ -16,7 +16,8 @@ dump()
 	on "$1" bpftool -j map dump pinned "$LAB_PIN/$2" | json '[e.get("formatted") for e in d]'
 }
 
-check_soon "r1 knows the connections" 5 connections_are r1 3
+check_soon "three connections are open" 5 connections_are "$node" 3
+check_soon "r1 knows them" 5 table_is_union r1
 check_json "router/connections" "all({'client', 'client_port', 'service'} <= set(e['key']) and
 	{'target', 'state'} <= set(e['value']) for e in d)" "$(dump r1 router/connections)"
 check_json "router/affinities" "all({'client', 'scope'} <= set(e['key']) and
