@@ -15,7 +15,8 @@ mapfile -t others < <(for name in $(lab_targets); do instance_pids "$name"; done
 client_start bystanders hold --source 198.18.1.1-60 --count 120
 (client many --source 198.18.2.1-60 --count 20 >"$LAB_DIR/stream") &
 stream=$!
-kill -9 "$victim"
+# A process that is killed lives until its threads have been scheduled once more, and may accept.
+stop_process KILL "$victim" || exit 1
 check_json "the client's next connections are served, by others" \
 	"not d['failed'] and '$victim' not in d['answers']" \
 	"$(client many --source 198.18.0.1 --count 50)"
