@@ -179,8 +179,8 @@ not_serving:
 	return CHOICE_DROP;
 }
 
-/* Targets' tables are missing, `since_ns` then: what is not known for certain is held, for so long.
- */
+/* Are targets' tables missing? Then what is not known for certain is held, hold_time at most,
+ * counted from `since_ns`. */
 static __always_inline bool holds(const struct question *question, const struct standing *standing,
 				  __u64 since_ns)
 {

@@ -94,8 +94,7 @@ static void update(struct router_mirror *mirror, struct peer *peer, struct claim
 	bool published = !term_is_zero(&message->term);
 
 	sum(mirror, peer, claim, false);
-	/* What is published asks for nothing, though it may still have waited for an answer here.
-	 */
+	/* What is published asks for nothing, though it may have waited for an answer here. */
 	if (claim->id != message->id || published)
 		mirror_claim_begin(claim);
 	claim->told = false;

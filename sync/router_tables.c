@@ -60,9 +60,9 @@ static void report_affinity(struct router_part *router, const struct affinity_ke
 	json_object_object_add(event, "scope",
 			       json_object_new_string(router->scopes[key->scope].name));
 	json_object_object_add(event, "state",
-			       json_object_new_string(!value		? "ended"
-						      : !value->granted ? "everywhere"
-									: "granted"));
+			       json_object_new_string(!value	       ? "ended"
+						      : value->granted ? "granted"
+								       : "everywhere"));
 	if (value)
 		json_object_object_add(
 			event, "target",

@@ -59,19 +59,25 @@ static void the_higher_term_wins(void **state)
 	assert_int_equal(router_mirror_clock(world.mirror), 6);
 }
 
+/* This router's agent has restarted, and in its table client 1 is t1's, number 0, who is away. */
+static void restore_affinity(uint16_t scope, struct router_affinity value)
+{
+	const struct affinity_key key = {.client = client_address(1), .scope = scope};
+	const struct address address = client_address(200);
+
+	router_mirror_restore_target(world.mirror, 0, "t1", '1', &address, true);
+	put_affinity(NULL, &key, &value);
+	assert_int_equal(router_mirror_restore_affinity(world.mirror, &key, &value), 0);
+}
+
 /* What was granted before a restart may have been published since: it stays until its target says.
  */
 static void what_was_granted_is_remembered(void **state)
 {
-	const struct affinity_key key = {.client = client_address(1)};
-	const struct router_affinity value = {.clock = 5, .granted = 1};
-	const struct address address = client_address(200);
 	uint16_t second;
 
 	(void)state;
-	router_mirror_restore_target(world.mirror, 0, "t1", '1', &address, true);
-	put_affinity(NULL, &key, &value);
-	assert_int_equal(router_mirror_restore_affinity(world.mirror, &key, &value), 0);
+	restore_affinity(0, (struct router_affinity){.clock = 5, .granted = 1});
 	activate(1);
 	second = join("t2", 1);
 	claims(second, 1, 21);
@@ -89,15 +95,10 @@ static void what_was_granted_is_remembered(void **state)
 /* And whoever takes over from it then is granted a higher term. */
 static void what_was_granted_is_taken_over(void **state)
 {
-	const struct affinity_key key = {.client = client_address(1), .scope = 1};
-	const struct router_affinity value = {.clock = 5, .granted = 1};
-	const struct address address = client_address(200);
 	uint16_t second;
 
 	(void)state;
-	router_mirror_restore_target(world.mirror, 0, "t1", '1', &address, true);
-	put_affinity(NULL, &key, &value);
-	assert_int_equal(router_mirror_restore_affinity(world.mirror, &key, &value), 0);
+	restore_affinity(1, (struct router_affinity){.clock = 5, .granted = 1});
 	activate(1);
 	second = join("t2", 1);
 	claim_in("game", second, 1, 21, (struct term){0, 0}, true);
@@ -112,18 +113,12 @@ static void what_was_granted_is_taken_over(void **state)
  */
 static void what_is_remembered(void **state)
 {
-	const struct affinity_key key = {.client = client_address(1)};
-	const struct router_affinity value = {.clock = 9};
-	const struct address address = client_address(200);
-
 	for (unsigned int i = 0; i < 2; i++) {
 		uint16_t second;
 
 		tear_down(state);
 		set_up(state);
-		router_mirror_restore_target(world.mirror, 0, "t1", '1', &address, true);
-		put_affinity(NULL, &key, &value);
-		assert_int_equal(router_mirror_restore_affinity(world.mirror, &key, &value), 0);
+		restore_affinity(0, (struct router_affinity){.clock = 9});
 		second = join("t2", 0);
 		publishes(second, 1, 21, 5, 3);
 		assert_int_equal(holder(1), 0);
